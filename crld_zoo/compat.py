@@ -1,0 +1,91 @@
+"""Remedies for running MMEngine's stack on today's torch, numpy and transformers.
+
+One function a remedy; each names the versions that made it necessary and does nothing where its condition is absent.
+The package imports this module before anything else.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import torch
+
+
+def _mend_torchvision_operators() -> None:
+    """torchvision built for CUDA beside a CPU-only torch (registry wheels, 0.21-0.28): its operators do not load.
+
+    ``import torchvision`` then fails because ``torchvision::nms`` is not defined. Declaring the two operators that
+    torchvision registers fakes for lets it import; datasets, models and transforms work, ``ops.nms`` and
+    ``io.read_image`` do not.
+    """
+    try:
+        import torchvision
+    except RuntimeError as error:
+        if 'torchvision::nms does not exist' not in str(error):
+            raise
+        for name in [name for name in sys.modules if name.split('.')[0] == 'torchvision']:
+            del sys.modules[name]
+        library = torch.library.Library('torchvision', 'DEF')
+        for operator in ('nms', 'qnms'):
+            library.define(f'{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+        _mend_torchvision_operators.library = library  # the operators live as long as the library object
+        import torchvision  # noqa: F401
+
+
+def _allow_mmengine_checkpoints() -> None:
+    """torch >= 2.6 loads with ``weights_only=True``; mmengine 0.10.7's checkpoints hold log history and numpy scalars.
+
+    Allows exactly those types. The pickles also ask for ``getattr`` (HistoryBuffer's statistics are bound methods by
+    name), which is answered by a function that gives HistoryBuffer's methods and nothing else.
+    """
+    from mmengine.logging import HistoryBuffer
+
+    def history_method(owner, name):
+        if owner is HistoryBuffer and name in ('min', 'max', 'mean', 'current'):
+            return getattr(HistoryBuffer, name)
+        raise torch.serialization.pickle.UnpicklingError(f'a checkpoint may not ask for {owner!r}.{name}')
+
+    multiarray = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
+    dtypes = {type(np.dtype(kind)) for kind in (bool, *np.sctypeDict.values()) if not issubclass(kind, np.void)}
+    torch.serialization.add_safe_globals([
+        HistoryBuffer, np.ndarray, np.dtype, *dtypes, (history_method, 'builtins.getattr'),
+        *((getattr(multiarray, name), f'numpy.{core}.multiarray.{name}')
+          for core in ('core', '_core') for name in ('_reconstruct', 'scalar'))])
+
+
+def _skip_multimodal_models() -> None:
+    """transformers >= 5 beside pycocotools: mmpretrain 1.2.0's multimodal models no longer import.
+
+    mmpretrain decides by a flag in ``mmpretrain.utils.dependency``, which its own ``__init__`` reads, so that one
+    module is loaded ahead of its package with the flag off. Classifiers do not need it.
+    """
+    try:
+        major = int(version('transformers').split('.')[0])
+        version('pycocotools')
+    except PackageNotFoundError:
+        return
+    name = 'mmpretrain.utils.dependency'
+    package = importlib.util.find_spec('mmpretrain')
+    if major < 5 or name in sys.modules or package is None:
+        return
+    path = f'{package.submodule_search_locations[0]}/utils/dependency.py'
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.WITH_MULTIMODAL = False
+    sys.modules[name] = module
+
+
+def _silence_mmcv_lite() -> None:
+    """mmcv-lite (any version) warns that it has no deformable attention; no classifier of the zoo uses it."""
+    warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+
+
+_mend_torchvision_operators()
+_allow_mmengine_checkpoints()
+_skip_multimodal_models()
+_silence_mmcv_lite()

@@ -1,0 +1,68 @@
+"""Every registry of the package.
+
+Each is a child of mmpretrain's registry of the same kind, so with ``default_scope = 'crld_zoo'`` a config names
+modules of the zoo, of mmpretrain and of mmengine without a prefix. The Runner looks for a child of every root it
+touches and warns where there is none, hence the registries below that hold nothing of the zoo's own.
+"""
+
+from __future__ import annotations
+
+import mmengine.registry as engine
+import mmpretrain.registry as pretrain
+from mmengine.registry import Registry, build_from_cfg
+
+from .errors import UnknownNameError, nearest_names
+
+PLUGINS = 'crld_zoo.plugins'
+
+
+def _child(name: str, parent: Registry, *locations: str) -> Registry:
+    # A lookup in a parent does not import the parent's own locations, so they are named here as well.
+    return Registry(name, parent=parent, scope='crld_zoo', locations=[*locations, PLUGINS])
+
+
+def _build_by_name(cfg: dict, registry: Registry, default_args: dict | None = None):
+    """Build from a config; a name that is not registered is answered with the nearest ones."""
+    kind = cfg.get('type')
+    if isinstance(kind, str) and registry.get(kind) is None:
+        near = nearest_names(kind, registry.module_dict)
+        raise UnknownNameError(f"unknown {registry.name} '{kind}' ({near}); "
+                               f'a plugin is named in custom_imports or installed with an entry point in {PLUGINS}')
+    return build_from_cfg(cfg, registry, default_args)
+
+
+MODELS = _child('model', pretrain.MODELS, 'mmpretrain.models', 'crld_zoo.models')
+MODEL_WRAPPERS = _child('model_wrapper', pretrain.MODEL_WRAPPERS, 'mmpretrain.models')
+WEIGHT_INITIALIZERS = _child('weight initializer', pretrain.WEIGHT_INITIALIZERS, 'mmpretrain.models')
+BATCH_AUGMENTS = _child('batch augment', pretrain.BATCH_AUGMENTS, 'mmpretrain.models')
+TASK_UTILS = _child('task util', pretrain.TASK_UTILS, 'mmpretrain.models')
+
+DATASETS = _child('dataset', pretrain.DATASETS, 'mmpretrain.datasets', 'crld_zoo.datasets')
+DATA_SAMPLERS = _child('data sampler', pretrain.DATA_SAMPLERS, 'mmpretrain.datasets', 'crld_zoo.datasets')
+TRANSFORMS = _child('transform', pretrain.TRANSFORMS, 'mmpretrain.datasets', 'crld_zoo.datasets')
+
+RUNNERS = _child('runner', pretrain.RUNNERS, 'mmpretrain.engine')
+RUNNER_CONSTRUCTORS = _child('runner constructor', pretrain.RUNNER_CONSTRUCTORS, 'mmpretrain.engine')
+LOOPS = _child('loop', pretrain.LOOPS, 'mmpretrain.engine', 'crld_zoo.engine')
+HOOKS = _child('hook', pretrain.HOOKS, 'mmpretrain.engine', 'crld_zoo.engine')
+STRATEGIES = _child('strategy', engine.STRATEGIES, 'crld_zoo.engine')
+LOG_PROCESSORS = _child('log processor', pretrain.LOG_PROCESSORS, 'mmpretrain.engine', 'crld_zoo.engine')
+OPTIMIZERS = _child('optimizer', pretrain.OPTIMIZERS, 'mmpretrain.engine')
+OPTIM_WRAPPERS = _child('optimizer wrapper', pretrain.OPTIM_WRAPPERS, 'mmpretrain.engine', 'crld_zoo.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor', pretrain.OPTIM_WRAPPER_CONSTRUCTORS,
+                                    'mmpretrain.engine')
+PARAM_SCHEDULERS = _child('parameter scheduler', pretrain.PARAM_SCHEDULERS, 'mmpretrain.engine')
+
+METRICS = _child('metric', pretrain.METRICS, 'mmpretrain.evaluation', 'crld_zoo.evaluation')
+EVALUATORS = _child('evaluator', pretrain.EVALUATORS, 'mmpretrain.evaluation', 'crld_zoo.evaluation')
+VISUALIZERS = _child('visualizer', pretrain.VISUALIZERS, 'mmpretrain.visualization', 'crld_zoo.visualization')
+VISBACKENDS = _child('vis_backend', pretrain.VISBACKENDS, 'mmpretrain.visualization', 'crld_zoo.visualization')
+INFERENCERS = _child('inferencer', engine.INFERENCERS, 'mmpretrain.apis')
+FUNCTIONS = _child('function', engine.FUNCTIONS)
+
+DISTILLERS = Registry('distiller', build_func=_build_by_name, scope='crld_zoo',
+                      locations=['crld_zoo.distillers', PLUGINS])
+"""What is learned from the teacher: subclasses of :class:`crld_zoo.distillers.Distiller`."""
+
+VIEWS = Registry('view operation', build_func=_build_by_name, scope='crld_zoo', locations=['crld_zoo.views', PLUGINS])
+"""Operations on a whole batch of uint8 images: modules that :mod:`crld_zoo.views` composes into named views."""
