@@ -27,5 +27,6 @@ class Progress(NamedTuple):
 def current_progress() -> Progress | None:
     """The running training's progress, or None outside of one."""
     hub = MessageHub.get_current_instance()
-    epoch, iteration = hub.get_info('epoch'), hub.get_info('iter')
-    return None if epoch is None or iteration is None else Progress(epoch + 1, iteration)
+    if hub.get_info('loop_stage') != 'train':  # what an earlier run in this process left does not count
+        return None
+    return Progress(hub.get_info('epoch') + 1, hub.get_info('iter'))

@@ -7,6 +7,8 @@ touches and warns where there is none, hence the registries below that hold noth
 
 from __future__ import annotations
 
+import inspect
+
 import mmengine.registry as engine
 import mmpretrain.registry as pretrain
 from mmengine.registry import Registry, build_from_cfg
@@ -22,12 +24,17 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
 
 
 def _build_by_name(cfg: dict, registry: Registry, default_args: dict | None = None):
-    """Build from a config; a name that is not registered is answered with the nearest ones."""
+    """Build from a config; an unknown name or option is answered with the nearest ones."""
     kind = cfg.get('type')
-    if isinstance(kind, str) and registry.get(kind) is None:
-        near = nearest_names(kind, registry.module_dict)
-        raise UnknownNameError(f"unknown {registry.name} '{kind}' ({near}); "
-                               f'a plugin is named in custom_imports or installed with an entry point in {PLUGINS}')
+    module = registry.get(kind) if isinstance(kind, str) else kind
+    if module is None:
+        near = nearest_names(str(kind), registry.module_dict)
+        raise UnknownNameError(f"unknown {registry.name} '{kind}' ({near}); a "
+                               f'plugin is named in custom_imports or installed with an entry point in {PLUGINS}.')
+    options = inspect.signature(module).parameters
+    if not any(option.kind is option.VAR_KEYWORD for option in options.values()):
+        for name in cfg.keys() - {'type', '_scope_'} - options.keys():
+            raise UnknownNameError(f"{registry.name} '{kind}' has no option '{name}' ({nearest_names(name, options)}).")
     return build_from_cfg(cfg, registry, default_args)
 
 

@@ -1,0 +1,73 @@
+"""Arithmetic that the losses share: full precision, log space, per sample."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import InputError
+
+
+def _widen(value):
+    return value.float() if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16) else value
+
+
+def full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Compute a loss in fp32 (float64 stays) whatever the logits' type, also under autocast.
+
+    The logits come first, so their device decides which autocast is suspended.
+    """
+
+    @functools.wraps(loss)
+    def wrapped(logits: Tensor, *args, **kwargs) -> Tensor:
+        with torch.autocast(logits.device.type, enabled=False):
+            return loss(_widen(logits), *map(_widen, args), **kwargs)
+
+    return wrapped
+
+
+def soft_target(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A pair loss in full precision whose second argument, the teacher's logits, is a constant."""
+    loss = full_precision(loss)
+
+    @functools.wraps(loss)
+    def wrapped(logits_s: Tensor, logits_t: Tensor, *args, **kwargs) -> Tensor:
+        return loss(logits_s, logits_t.detach(), *args, **kwargs)
+
+    return wrapped
+
+
+@full_precision
+def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross-entropy ``(N,)`` with class indices ``(N,)`` or class probabilities ``(N, K)``."""
+    return F.cross_entropy(logits, target, reduction='none')
+
+
+def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
+    """``KL(p || q)`` over the last dimension, from log-probabilities."""
+    return F.kl_div(log_q, log_p, reduction='none', log_target=True).sum(-1)
+
+
+def target_logit(logits: Tensor, target: Tensor) -> Tensor:
+    """The value ``(N,)`` of each row ``(N, K)`` at its target ``(N,)``."""
+    return logits.gather(1, _column(target)).squeeze(1)
+
+
+def other_logits(logits: Tensor, target: Tensor) -> Tensor:
+    """The rows ``(N, K)`` without their targets ``(N,)``: ``(N, K - 1)``, in order.
+
+    Gathers by index rather than by a boolean mask, whose result size a GPU would have to report to the host.
+    """
+    columns = torch.arange(logits.shape[1] - 1, device=logits.device)
+    return logits.gather(1, columns + (columns >= _column(target)))
+
+
+def _column(target: Tensor) -> Tensor:
+    if target.is_floating_point() or target.dim() != 1:
+        raise InputError(f'this distiller needs one class index a sample, but the labels have shape '
+                         f'{tuple(target.shape)} and type {target.dtype}: remove Mixup, CutMix and one-hot labels.')
+    return target[:, None]
