@@ -1,4 +1,41 @@
+"""Installation. ``pip install -e .`` in a clone; the Makefile does it in an environment of its own."""
+
+import re
+from pathlib import Path
+
 from setuptools import find_packages, setup
-setup(name='crld-zoo', version='0.1.0', packages=find_packages(include=['crld_zoo', 'crld_zoo.*']), python_requires='>=3.10,<3.14',
- install_requires=['torch>=2.6,<2.14','torchvision>=0.21,<0.29','numpy>=1.26','mmengine>=0.10.7,<0.11','mmcv-lite>=2.1,<2.4','mmpretrain>=1.2,<1.3','setuptools>=77.0.3,<82','scikit-learn'],
- extras_require=dict(test=['pytest','scikit-learn']))
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'crld_zoo/version.py').read_text(encoding='utf-8')).group(1)
+
+# The upper bounds are what was run. Beyond them pip takes a torch that mmengine has not been tried with.
+REQUIRES = [
+    'torch>=2.6,<2.14',
+    'torchvision>=0.21,<0.29',
+    'numpy>=1.26',
+    'mmengine>=0.10.7,<0.11',
+    'mmcv-lite>=2.1,<2.4',
+    'mmpretrain>=1.2,<1.3',
+    'safetensors',
+    'rich',
+    'setuptools>=77.0.3,<82',  # mmengine's `package::config` bases need pkg_resources, gone in 82
+]
+EXTRAS = {
+    'demo': ['scikit-learn'],
+    'timm': ['timm>=1.0'],
+    'tensorboard': ['tensorboard'],
+}
+EXTRAS['test'] = ['pytest', *EXTRAS['demo'], *EXTRAS['timm'], *EXTRAS['tensorboard']]
+
+setup(
+    name='crld-zoo',
+    version=VERSION,
+    description='A plugin-based zoo of distillers for image classification on MMEngine, with CRLD for any of them',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10,<3.14',
+    packages=find_packages(include=['crld_zoo', 'crld_zoo.*']),
+    install_requires=REQUIRES,
+    extras_require=EXTRAS,
+)
