@@ -1,0 +1,205 @@
+"""The metrics against mmpretrain's, against loops, and over processes."""
+
+from __future__ import annotations
+
+import math
+
+import crld_zoo  # noqa: F401  first in the spawned processes too: its remedies come before mmpretrain
+
+# isort: split
+import mmpretrain.evaluation
+import pytest
+import torch
+from mmengine.evaluator import Evaluator
+from mmengine.registry import DefaultScope
+from mmpretrain.structures import DataSample
+from torch.utils.data import DataLoader
+
+from crld_zoo.datasets import InMemoryDataset, as_batch
+from crld_zoo.errors import InputError
+from crld_zoo.evaluation import Accuracy, CalibrationError, agreement, expected_calibration_error
+from crld_zoo.registry import DATA_SAMPLERS
+
+OPTIONS = [dict(), dict(topk=3), dict(topk=(1, 5), thrs=(0.0, 0.2, None)), dict(topk=(1, 2), thrs=None),
+           dict(topk=(5, 1)), dict(thrs=0.3), dict(topk=(1, 5), prefix='student')]
+
+
+def predictions(count: int = 203, classes: int = 10) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities that favor the true class somewhat, and labels."""
+    target = torch.randint(classes, (count,))
+    logits = torch.randn(count, classes)
+    logits[torch.arange(count), target] += 1.5
+    return logits.softmax(1), target
+
+
+def as_records(scores, target, batch: int):
+    """Batch records, as the zoo's model gives them for tensors of labels."""
+    for start in range(0, len(scores), batch):
+        yield [dict(pred_score=scores[start:start + batch], gt_label=target[start:start + batch])]
+
+
+def as_samples(scores, target, batch: int):
+    """Lists of DataSample, as mmpretrain's classifiers give them."""
+    for start in range(0, len(scores), batch):
+        yield [DataSample().set_pred_score(score).set_gt_label(label)
+               for score, label in zip(scores[start:start + batch], target[start:start + batch], strict=True)]
+
+
+def run(metrics, batches, size: int) -> dict[str, float]:
+    evaluator = Evaluator(metrics)
+    for batch in batches:
+        evaluator.process(batch)
+    return evaluator.evaluate(size)
+
+
+@pytest.mark.parametrize('form', [as_records, as_samples])
+@pytest.mark.parametrize('options', OPTIONS)
+def test_accuracy_is_mmpretrains_to_the_last_digit(form, options):
+    scores, target = predictions()
+    expected = run(mmpretrain.evaluation.Accuracy(**options), as_samples(scores, target, 64), len(scores))
+    assert run(Accuracy(**options), form(scores, target, 64), len(scores)) == expected
+    assert all(0 < value < 100 for value in expected.values())
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16, torch.float64])
+def test_accuracy_of_other_types_with_ties(dtype):
+    scores, target = predictions(classes=100)
+    scores = scores.to(dtype)
+    expected = run(mmpretrain.evaluation.Accuracy(topk=(1, 5)), as_samples(scores, target, 64), len(scores))
+    assert run(Accuracy(topk=(1, 5)), as_records(scores, target, 50), len(scores)) == expected
+
+
+def test_accuracy_by_hand():
+    scores = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.3, 0.5], [0.5, 0.3, 0.2], [0.1, 0.8, 0.1]])
+    target = torch.tensor([0, 1, 2, 1])
+    assert run(Accuracy(topk=(1, 2)), as_records(scores, target, 3), 4) == {'accuracy/top1': 50, 'accuracy/top2': 75}
+    assert run(Accuracy(thrs=0.7), as_records(scores, target, 3), 4) == {'accuracy/top1': 25}
+
+
+def test_the_config_names_the_zoos_metrics_and_keeps_mmpretrains():
+    with DefaultScope.overwrite_default_scope('crld_zoo'):
+        evaluator = Evaluator([dict(type='Accuracy', topk=(1, 5)), dict(type='CalibrationError'),
+                               dict(type='SingleLabelMetric', items=['precision'])])
+    assert [type(metric) for metric in evaluator.metrics] == [Accuracy, CalibrationError,
+                                                              mmpretrain.evaluation.SingleLabelMetric]
+    assert isinstance(evaluator.metrics[0], mmpretrain.evaluation.Accuracy)
+
+
+def naive_error(scores, target, bins: int) -> float:
+    """Guo et al. 2017, equation 3, sample by sample in float64."""
+    groups = [[] for _ in range(bins)]
+    for row, label in zip(scores.double().tolist(), target.tolist(), strict=True):
+        confidence = max(row)
+        groups[max(math.ceil(confidence * bins) - 1, 0)].append((confidence, row.index(confidence) == label))
+    return sum(len(group) / len(target) * abs(sum(right for _, right in group) / len(group)
+                                              - sum(confidence for confidence, _ in group) / len(group))
+               for group in groups if group)
+
+
+@pytest.mark.parametrize('form', [as_records, as_samples])
+@pytest.mark.parametrize('bins', [1, 10, 15])
+def test_calibration_error_is_the_papers(form, bins):
+    scores, target = predictions(1000)
+    result = run(CalibrationError(bins=bins), form(scores, target, 64), len(scores))
+    assert result == {'calibration/ece': pytest.approx(naive_error(scores, target, bins), rel=1e-6)}
+    assert result['calibration/ece'] > 0.01
+
+
+def test_calibration_error_by_hand():
+    # Bins (0, .5] and (.5, 1]: two samples at .5, one right; two at .75 and 1, both right.
+    confidence, correct = torch.tensor([0.5, 0.5, 0.75, 1.0]), torch.tensor([True, False, True, True])
+    assert expected_calibration_error(confidence, correct, bins=2) == pytest.approx(0.5 * 0 + 0.5 * (1 - 0.875))
+    # A bin is closed on its right: in (.25, .5] the gaps of .5 and .3 are averaged before their size is taken.
+    pair = expected_calibration_error(torch.tensor([0.5, 0.3]), torch.tensor([True, False]), bins=4)
+    assert pair == pytest.approx((0.5 - 0.3) / 2)
+    assert expected_calibration_error(torch.tensor([0.0]), torch.tensor([True]), bins=15) == 1
+
+
+def test_agreement():
+    scores = torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 1]])
+    assert agreement(scores, scores * 5 - 1) == 1
+    assert agreement(scores, scores.flip(0)) == 0
+    assert agreement(scores, torch.tensor([[2.0, 1], [1, 2], [1, 2], [1, 2]])) == 0.75
+
+
+@pytest.mark.parametrize('shapes', [((4, 2), (4, 3)), ((4, 2), (3, 2)), ((4,), (4,)), ((0, 2), (0, 2))])
+def test_agreement_of_different_samples(shapes):
+    with pytest.raises(InputError, match='must be .N, K. of the same samples'):
+        agreement(*(torch.zeros(shape) for shape in shapes))
+
+
+def test_a_second_pass_starts_anew():
+    scores, target = predictions(50)
+    evaluator = Evaluator([Accuracy(), CalibrationError()])
+    results = []
+    for _ in range(2):
+        for batch in as_records(scores, target, 8):
+            evaluator.process(batch)
+        results.append(evaluator.evaluate(50))
+    assert results[0] == results[1]
+
+
+def test_metrics_keep_rows_not_scores():
+    scores, target = predictions(classes=1000)
+    for metric in (Accuracy(topk=(1, 5)), CalibrationError()):
+        metric.process(None, [dict(pred_score=scores, gt_label=target)])
+        (rows,) = metric.results
+        assert rows.shape[0] == len(scores) and rows.shape[1] <= 3
+
+
+PROBABILITIES = torch.full((4, 3), 1 / 3)
+
+
+@pytest.mark.parametrize('build, message', [
+    (lambda: Accuracy(topk=0), 'topk must be 1 or more, not 0'),
+    (lambda: Accuracy(topk=()), 'topk must be 1 or more'),
+    (lambda: CalibrationError(bins=0), 'bins must be 1 or more, not 0'),
+    (lambda: Accuracy(topk=(1, 5)).process(None, [dict(pred_score=PROBABILITIES, gt_label=torch.zeros(4))]),
+     'topk=5 is more than the 3 classes .* val_evaluator'),
+    (lambda: Accuracy().process(None, [dict(gt_label=torch.zeros(4))]), 'hold no pred_score'),
+    (lambda: CalibrationError().process(None, [dict(pred_score=PROBABILITIES)]), 'hold no gt_label'),
+    (lambda: Accuracy().process(None, [dict(pred_score=PROBABILITIES, gt_label=torch.zeros(3))]),
+     '3 labels for 4 predictions'),
+    (lambda: run(CalibrationError(), as_records(torch.randn(4, 3) * 5, torch.zeros(4), 4), 4),
+     'must be probabilities.*are they logits')])
+def test_bad_input(build, message):
+    with pytest.raises(InputError, match=message):
+        build()
+
+
+SIZES = (101, 6, 1)
+"""Data set sizes: uneven shares and batches; shares of one short batch; fewer samples than processes."""
+
+
+def evaluate_in_process(rank: int, folder) -> None:
+    torch.distributed.init_process_group('gloo', init_method=f'file://{folder / "store"}', rank=rank, world_size=2)
+    scores, target = torch.load(folder / 'predictions.pt')
+    results = {}
+    for size in SIZES:
+        # the first pixels of each image say which prediction is its own
+        images = torch.zeros(size, 3, 1, 1, dtype=torch.uint8)
+        images[:, 0, 0, 0] = torch.arange(size)
+        dataset = InMemoryDataset(images, target[:size], [str(label) for label in range(10)])
+        for round_up in (True, False):
+            sampler = DATA_SAMPLERS.build(dict(type='DefaultSampler', dataset=dataset, shuffle=False,
+                                               round_up=round_up))
+            loader = DataLoader(dataset, batch_size=8, sampler=sampler, collate_fn=as_batch)
+            evaluator = Evaluator([Accuracy(topk=(1, 5), thrs=(0.0, 0.2)), CalibrationError()])
+            for batch in loader:
+                index = batch['inputs'][:, 0, 0, 0].long()
+                evaluator.process([dict(pred_score=scores[index], gt_label=batch['data_samples'])])
+            results[size, round_up] = evaluator.evaluate(size)
+    torch.save(results, folder / f'{rank}.pt')
+    torch.distributed.destroy_process_group()
+
+
+def test_two_processes_give_the_numbers_of_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # MMEngine exchanges results through a folder in the current one
+    scores, target = predictions(max(SIZES))
+    torch.save((scores, target), tmp_path / 'predictions.pt')
+    torch.multiprocessing.spawn(evaluate_in_process, (tmp_path,), nprocs=2)
+    shares = [torch.load(tmp_path / f'{rank}.pt') for rank in range(2)]
+    assert shares[0] == shares[1] and len(shares[0]) == 2 * len(SIZES)
+    for (size, _), result in shares[0].items():
+        metrics = [Accuracy(topk=(1, 5), thrs=(0.0, 0.2)), CalibrationError()]
+        assert result == run(metrics, as_records(scores[:size], target[:size], 8), size)
