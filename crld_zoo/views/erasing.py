@@ -1,0 +1,73 @@
+"""Cutout: a square of one color over a random place (DeVries and Taylor, 2017, arXiv 1708.04552)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from crld_zoo.errors import InputError
+from crld_zoo.registry import VIEWS
+
+from .base import ViewOperation, as_mask, check_number
+
+
+def _covered(center: Tensor, side: Tensor, size: int) -> Tensor:
+    """Which of ``size`` pixels in a row (or column) the square covers, ``(N, size)``."""
+    first = (center - side / 2).clamp_(min=0).floor_()
+    last = (first + side).clamp_(max=size)  # Pillow draws both ends of a rectangle
+    position = torch.arange(size, device=center.device)
+    return (position >= first[:, None]) & (position <= last[:, None]) & (side > 0)[:, None]
+
+
+def cutout(images: Tensor, share: Tensor, center_x: Tensor, center_y: Tensor,
+           fill: Tensor | Sequence[int] = (125, 123, 114)) -> Tensor:
+    """Cover a square, as FixMatch's public implementations draw it with Pillow.
+
+    The square's first row and column are cut off at the border and its side is counted from there, so one that reaches
+    over the left or upper border is moved inside, while one that reaches over the right or lower border is clipped.
+    Both ends are drawn: a side of ``s`` covers ``floor(s) + 1`` pixels.
+
+    Args:
+        images: uint8 ``(N, 3, H, W)``.
+        share: Side of each square as a share of the width, float64 ``(N,)``; 0 changes nothing.
+        center_x: Center of each square in pixels from the left border, float64 ``(N,)``.
+        center_y: Center of each square in pixels from the upper border, float64 ``(N,)``.
+        fill: Red, green and blue of the square; a uint8 tensor on the images' device saves the transfer.
+    """
+    height, width = images.shape[2:]
+    side = share * width
+    down, across = _covered(center_y, side, height), _covered(center_x, side, width)
+    mask = as_mask(down).view(-1, 1, height, 1) & as_mask(across).view(-1, 1, 1, width)
+    fill = torch.as_tensor(fill, dtype=torch.uint8, device=images.device).view(3, 1, 1)
+    return (images ^ fill).bitwise_and_(mask).bitwise_xor_(images)
+
+
+@VIEWS.register_module()
+class Cutout(ViewOperation):
+    """Cover a square whose side is uniform up to a share of the width and whose center is uniform over the image.
+
+    Args:
+        max_share: Largest side as a share of the width.
+        fill: Red, green and blue of the square, 0 to 255.
+
+    Raises:
+        InputError: A share outside 0 to 1, a fill that is no color.
+    """
+
+    draws = 3
+
+    def __init__(self, max_share: float = 0.5, fill: Sequence[int] = (125, 123, 114)) -> None:
+        super().__init__()
+        self.max_share = check_number(self, 'max_share', max_share, 0, 1)
+        if len(fill) != 3 or not all(isinstance(value, int) and 0 <= value <= 255 for value in fill):
+            raise InputError(f'Cutout: fill must be red, green and blue as whole numbers from 0 to 255, not {fill!r}.')
+        self.register_buffer('fill', torch.tensor(fill, dtype=torch.uint8), persistent=False)
+
+    def transform(self, images: Tensor, uniform: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        return cutout(images, uniform[0] * self.max_share, uniform[1] * width, uniform[2] * height, self.fill)
+
+    def extra_repr(self) -> str:
+        return f'max_share={self.max_share:g}, fill={tuple(self.fill.tolist())}'

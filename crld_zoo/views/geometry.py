@@ -1,0 +1,181 @@
+"""Operations that move pixels by an affine map, with nearest sampling and black where the map leaves the image.
+
+Pillow maps in 16.16 fixed point and so does this module, so the same pixels are taken. What may differ is the last bit
+of a sine or cosine between mathematical libraries; a pixel changes if a coordinate happens to lie that close (one part
+in 10^15) to a step of 1/65,536 pixel.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from crld_zoo.registry import VIEWS
+
+from .base import PoolOperation, check_range
+
+_ONE = 1 << 16
+
+
+def affine(images: Tensor, matrix: Tensor) -> Tensor:
+    """``PIL.Image.transform`` with ``AFFINE`` and ``NEAREST``, a matrix for each image.
+
+    The output pixel ``(x, y)`` takes the input pixel ``(a x' + b y' + c, d x' + e y' + f)``, with ``x' = x + 1/2`` and
+    ``y' = y + 1/2``, rounded down.
+
+    Args:
+        images: uint8 ``(N, 3, H, W)``; the sides, and what the matrix makes of them, below 32,768.
+        matrix: ``(a, b, c, d, e, f)`` of each image, float64 ``(N, 6)``.
+    """
+    count, _, height, width = images.shape
+    column = torch.arange(width, dtype=torch.int32, device=images.device)
+    row = torch.arange(height, dtype=torch.int32, device=images.device).view(height, 1)
+    fixed = matrix.view(count, 2, 3) * _ONE
+    along, down, start = fixed.unbind(2)
+    # From the top left pixel's center, and one pixel further: the images get a border of one black pixel, onto which
+    # everything outside is clamped.
+    start.add_(along, alpha=0.5).add_(down, alpha=0.5).add_(_ONE)
+    along, down, start = fixed.add_(0.5).floor_().int().view(count, 2, 3, 1, 1).unbind(2)
+    source = (along * column + (down * row).add_(start)).bitwise_right_shift_(16)
+    x, y = source.unbind(1)
+    source = y.clamp_(0, height + 1).mul_(width + 2).add_(x.clamp_(0, width + 1)).view(count, 1, height * width).long()
+    framed = functional.pad(images, (1, 1, 1, 1)).flatten(2)
+    return framed.gather(2, source.expand(-1, 3, -1)).view_as(images)
+
+
+def _matrix(like: Tensor, *entries: Tensor | float) -> Tensor:
+    return torch.stack([entry if isinstance(entry, Tensor) else torch.full_like(like, entry) for entry in entries], 1)
+
+
+def rotation_matrix(degrees: Tensor, height: int, width: int) -> Tensor:
+    """Turn counterclockwise about the center, ``(N, 6)``."""
+    angle = degrees.remainder(360.0) * (-math.pi / 180)
+    cos, sin = angle.cos(), angle.sin()
+    x, y = width / 2, height / 2
+    return _matrix(degrees, cos, sin, cos * -x - sin * y + x, -sin, cos, sin * x - cos * y + y)
+
+
+def shear_x_matrix(shear: Tensor) -> Tensor:
+    """Move row ``y`` by ``shear * y`` pixels to the left, ``(N, 6)``."""
+    return _matrix(shear, 1, shear, 0, 0, 1, 0)
+
+
+def shear_y_matrix(shear: Tensor) -> Tensor:
+    """Move column ``x`` by ``shear * x`` pixels up, ``(N, 6)``."""
+    return _matrix(shear, 1, 0, 0, shear, 1, 0)
+
+
+def translation_x_matrix(share: Tensor, width: int) -> Tensor:
+    """Move to the left by a share of the width, ``(N, 6)``.
+
+    Pillow translates in float64, not in fixed point; whole pixels come to the same in both.
+    """
+    return _matrix(share, 1, 0, (share * width + 0.5).floor_(), 0, 1, 0)
+
+
+def translation_y_matrix(share: Tensor, height: int) -> Tensor:
+    """Move up by a share of the height, ``(N, 6)``."""
+    return _matrix(share, 1, 0, 0, 0, 1, (share * height + 0.5).floor_())
+
+
+def rotate(images: Tensor, degrees: Tensor) -> Tensor:
+    """``PIL.Image.rotate`` with an angle for each image, float64 ``(N,)``, in degrees counterclockwise."""
+    return affine(images, rotation_matrix(degrees.double(), *images.shape[2:]))
+
+
+def shear_x(images: Tensor, shear: Tensor) -> Tensor:
+    """Shear along the rows by ``shear`` pixels a row, ``(N,)``: the affine map ``(1, shear, 0, 0, 1, 0)``."""
+    return affine(images, shear_x_matrix(shear.double()))
+
+
+def shear_y(images: Tensor, shear: Tensor) -> Tensor:
+    """Shear along the columns by ``shear`` pixels a column, ``(N,)``: the affine map ``(1, 0, 0, shear, 1, 0)``."""
+    return affine(images, shear_y_matrix(shear.double()))
+
+
+def translate_x(images: Tensor, share: Tensor) -> Tensor:
+    """Move to the left by a share of the width, ``(N,)``: the affine map ``(1, 0, share * width, 0, 1, 0)``."""
+    return affine(images, translation_x_matrix(share.double(), images.shape[3]))
+
+
+def translate_y(images: Tensor, share: Tensor) -> Tensor:
+    """Move up by a share of the height, ``(N,)``: the affine map ``(1, 0, 0, 0, 1, share * height)``."""
+    return affine(images, translation_y_matrix(share.double(), images.shape[2]))
+
+
+class AffineOperation(PoolOperation):
+    """A pool operation that is one affine map for each image; a subclass writes :meth:`matrix`."""
+
+    def matrix(self, magnitude: Tensor, height: int, width: int) -> Tensor:
+        """The map from output to input coordinates, float64 ``(N, 6)``; see :func:`affine`."""
+        raise NotImplementedError
+
+    def at(self, images: Tensor, magnitude: Tensor) -> Tensor:
+        return affine(images, self.prepare(images, magnitude))
+
+    def prepare(self, images: Tensor, magnitude: Tensor) -> Tensor:
+        return self.matrix(magnitude, *images.shape[2:])
+
+    @staticmethod
+    def neutral(images: Tensor) -> Tensor:
+        return shear_x_matrix(torch.zeros(1, dtype=torch.float64, device=images.device))
+
+    render = staticmethod(affine)
+
+
+@VIEWS.register_module()
+class Rotate(AffineOperation):
+    """Turn counterclockwise about the center by the magnitude in degrees."""
+
+    def __init__(self, low: float = -30, high: float = 30) -> None:
+        super().__init__(*check_range(self, 'degrees', (low, high), -360, 360))
+
+    def matrix(self, magnitude: Tensor, height: int, width: int) -> Tensor:
+        return rotation_matrix(magnitude, height, width)
+
+
+@VIEWS.register_module()
+class ShearX(AffineOperation):
+    """Shear along the rows by the magnitude in pixels a row."""
+
+    def __init__(self, low: float = -0.3, high: float = 0.3) -> None:
+        super().__init__(*check_range(self, 'shear', (low, high), -1, 1))
+
+    def matrix(self, magnitude: Tensor, height: int, width: int) -> Tensor:
+        return shear_x_matrix(magnitude)
+
+
+@VIEWS.register_module()
+class ShearY(AffineOperation):
+    """Shear along the columns by the magnitude in pixels a column."""
+
+    def __init__(self, low: float = -0.3, high: float = 0.3) -> None:
+        super().__init__(*check_range(self, 'shear', (low, high), -1, 1))
+
+    def matrix(self, magnitude: Tensor, height: int, width: int) -> Tensor:
+        return shear_y_matrix(magnitude)
+
+
+@VIEWS.register_module()
+class TranslateX(AffineOperation):
+    """Move to the left by the magnitude as a share of the width."""
+
+    def __init__(self, low: float = -0.3, high: float = 0.3) -> None:
+        super().__init__(*check_range(self, 'share', (low, high), -1, 1))
+
+    def matrix(self, magnitude: Tensor, height: int, width: int) -> Tensor:
+        return translation_x_matrix(magnitude, width)
+
+
+@VIEWS.register_module()
+class TranslateY(AffineOperation):
+    """Move up by the magnitude as a share of the height."""
+
+    def __init__(self, low: float = -0.3, high: float = 0.3) -> None:
+        super().__init__(*check_range(self, 'share', (low, high), -1, 1))
+
+    def matrix(self, magnitude: Tensor, height: int, width: int) -> Tensor:
+        return translation_y_matrix(magnitude, height)
