@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from numbers import Real
 from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from ..errors import InputError
-from ..registry import DISTILLERS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import DISTILLERS
+
 from .functional import cross_entropy
 
 
@@ -40,6 +42,9 @@ class Distiller(nn.Module, ABC):
     views: tuple[str, ...] = ('weak',)
     needs_teacher: bool = True
     needs_features: bool = False
+
+    def __init__(self) -> None:  # nn.Module's takes any keyword, so a wrong option would pass for a right one
+        super().__init__()
 
     @abstractmethod
     def forward(self, student: dict[str, Prediction], teacher: dict[str, Prediction], target: Tensor) -> dict:
@@ -105,7 +110,8 @@ def build_pair_distiller(distiller: dict | Distiller, decorator: str) -> PairDis
         name = type(distiller).__name__
         why = ('it is no distiller' if not isinstance(distiller, Distiller)
                else 'it learns from no teacher' if not distiller.needs_teacher
-               else 'it combines several views itself and must be the outermost')
+               else 'it combines several views itself and must be the outermost' if len(distiller.views) > 1
+               else 'it has no loss between one student and one teacher prediction')
         raise InputError(f'{decorator} cannot decorate {name}: {why}. {decorator}(distiller=…) takes a distiller with '
                          f'a pair loss, such as KD or DKD (a subclass of PairDistiller).')
     return distiller
@@ -114,12 +120,16 @@ def build_pair_distiller(distiller: dict | Distiller, decorator: str) -> PairDis
 def require_positive(distiller: Distiller, **options: float) -> None:
     """Refuse options that are not finite numbers above 0."""
     for name, value in options.items():
-        if not (math.isfinite(value) and value > 0):
+        if not (_is_finite(value) and value > 0):
             raise InputError(f'{type(distiller).__name__}: {name} must be a number above 0, not {value!r}.')
 
 
 def require_nonnegative(distiller: Distiller, **options: float) -> None:
     """Refuse options that are not finite numbers of at least 0."""
     for name, value in options.items():
-        if not (math.isfinite(value) and value >= 0):
+        if not (_is_finite(value) and value >= 0):
             raise InputError(f'{type(distiller).__name__}: {name} must be a number of at least 0, not {value!r}.')
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)  # the command line may bring text

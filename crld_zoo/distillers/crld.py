@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..registry import DISTILLERS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import DISTILLERS
+
 from .base import Distiller, Prediction, build_pair_distiller, require_nonnegative
 from .functional import full_precision
 
@@ -52,7 +55,7 @@ class CRLD(Distiller):
         self.needs_features = self.distiller.needs_features
         require_nonnegative(self, ce_weight=ce_weight, wv_weight=wv_weight, cv_weight=cv_weight)
         for name, tau in dict(tau_w=tau_w, tau_s=tau_s).items():
-            if not 0 <= tau <= 1:
+            if not (isinstance(tau, Real) and 0 <= tau <= 1):
                 raise InputError(f'CRLD: {name} is a confidence and must lie between 0 and 1, not {tau!r}.')
         if mask_by not in ('term', 'target_view'):
             raise InputError(f"CRLD: mask_by must be 'term' or 'target_view', not {mask_by!r}.")
@@ -83,12 +86,21 @@ class CRLD(Distiller):
         pairs = [(student[s], teacher[t]) for s, t in
                  (('weak', 'weak'), ('strong', 'strong'), ('strong', 'weak'), ('weak', 'strong'))]
         if not self.distiller.per_sample:
-            return tuple(self.distiller.pair_loss(s, t, target) for s, t in pairs)
+            return tuple(self._pair_loss(s, t, target) for s, t in pairs)
         students, teachers = zip(*pairs, strict=True)
         # One call on four times the batch: as many kernels as one pair has.
-        return self.distiller.pair_loss(_stack(students), _stack(teachers), torch.cat([target] * 4)).chunk(4)
+        return self._pair_loss(_stack(students), _stack(teachers), torch.cat([target] * 4)).chunk(4)
+
+    def _pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
+        loss = self.distiller.pair_loss(student, teacher, target)
+        if loss.shape != target.shape[:1]:  # what is averaged already cannot be masked, and would broadcast unnoticed
+            raise InputError(f'CRLD: {type(self.distiller).__name__}.pair_loss must return one value a sample, shape '
+                             f'({len(target)},), but its shape is {tuple(loss.shape)}.')
+        return loss
 
 
 def _stack(predictions: tuple[Prediction, ...]) -> Prediction:
-    return Prediction(torch.cat([p.logits for p in predictions]),
-                      tuple(map(torch.cat, zip(*(p.features for p in predictions), strict=True))))
+    # Autocast only stacks its own type and fp32; a teacher may be of another.
+    with torch.autocast(predictions[0].logits.device.type, enabled=False):
+        return Prediction(torch.cat([p.logits for p in predictions]),
+                          tuple(map(torch.cat, zip(*(p.features for p in predictions), strict=True))))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..registry import DISTILLERS
+from crld_zoo.registry import DISTILLERS
+
 from .base import Distiller, Prediction
 
 

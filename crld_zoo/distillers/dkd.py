@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..progress import current_progress
-from ..registry import DISTILLERS
+from crld_zoo.progress import current_progress
+from crld_zoo.registry import DISTILLERS
+
 from .base import PairDistiller, Prediction, require_nonnegative, require_positive
 from .functional import kl_divergence, other_logits, soft_target, target_logit
 

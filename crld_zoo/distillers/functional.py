@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import InputError
+from crld_zoo.errors import InputError
 
 
 def _widen(value):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from ..registry import DISTILLERS
+from crld_zoo.registry import DISTILLERS
+
 from .base import Distiller, PairDistiller, Prediction, build_pair_distiller
 from .functional import full_precision
 
 
 @full_precision
 def standardize(logits: Tensor) -> Tensor:
-    """``(z - mean) / (std + 1e-7)`` over the classes of each sample, with the unbiased standard deviation."""
-    return (logits - logits.mean(1, keepdim=True)) / (logits.std(1, keepdim=True) + 1e-7)
+    """``(z - mean) / (std + 1e-7)`` over the classes of each sample, with the unbiased standard deviation.
+
+    Constant logits, as a head that starts at zero gives, become 0 without the gradient of 1e7 that the formula has.
+    """
+    std = logits.std(1, keepdim=True)
+    return (logits - logits.mean(1, keepdim=True)) / (torch.where(std > 0, std, 1) + 1e-7)
 
 
 @DISTILLERS.register_module()

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..registry import DISTILLERS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import DISTILLERS
+
 from .base import PairDistiller, Prediction, require_positive
 from .functional import full_precision, kl_divergence, soft_target
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..registry import DISTILLERS
+from crld_zoo.registry import DISTILLERS
+
 from .base import PairDistiller, Prediction, require_nonnegative, require_positive
 from .functional import other_logits, soft_target, target_logit
 

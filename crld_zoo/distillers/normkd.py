@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..registry import DISTILLERS
+from crld_zoo.registry import DISTILLERS
+
 from .base import PairDistiller, Prediction, require_positive
 from .functional import kl_divergence, soft_target
 
@@ -13,11 +14,11 @@ from .functional import kl_divergence, soft_target
 def normalized_logits(logits: Tensor, temperature_norm: float) -> tuple[Tensor, Tensor]:
     """Logits ``(N, K)`` over their own temperature ``tau = temperature_norm * std(logits)``, and ``tau`` ``(N, 1)``.
 
-    The standard deviation over the classes is the unbiased one and keeps its gradient. Constant logits have none, so
-    ``tau`` stays above a floor far below any that training meets.
+    The standard deviation over the classes is the unbiased one and keeps its gradient. Constant logits, as a head that
+    starts at zero gives, have none: they stay as they are, and so does the size of their gradient.
     """
-    tau = (temperature_norm * logits.std(1, keepdim=True)).clamp_min(torch.finfo(logits.dtype).eps)
-    return logits / tau, tau
+    tau = temperature_norm * logits.std(1, keepdim=True)
+    return logits / torch.where(tau > 0, tau, 1), tau
 
 
 @soft_target

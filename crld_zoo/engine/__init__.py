@@ -1,0 +1,17 @@
+"""Training that loses nothing: checkpoints, exact resume, preemption, divergence; what the commands run."""
+
+from . import storage  # noqa: F401  first: it makes MMEngine's local storage write whole files
+from .amp import Bf16OptimWrapper
+from .checkpoint_hook import CheckpointHook
+from .checkpoints import check_fits, check_whole, find_resume_checkpoint, load_weights_only
+from .divergence import DivergenceError, DivergenceHook
+from .launch import load_config, main_guard, prepare, run_test, run_train
+from .loops import EpochBasedTrainLoop
+from .preemption import PREEMPTED, PreemptionHook, stopping_in_order
+from .randomness import SeededBatchSampler, SeededDataset
+
+__all__ = [
+    'PREEMPTED', 'Bf16OptimWrapper', 'CheckpointHook', 'DivergenceError', 'DivergenceHook', 'EpochBasedTrainLoop',
+    'PreemptionHook', 'SeededBatchSampler', 'SeededDataset', 'check_fits', 'check_whole', 'find_resume_checkpoint',
+    'load_config', 'load_weights_only', 'main_guard', 'prepare', 'run_test', 'run_train', 'stopping_in_order',
+]

@@ -1,0 +1,8 @@
+"""The model of every run, the networks in it, and where they come from."""
+
+from . import backbones  # noqa: F401  registers them
+from .distillation import Distillation
+from .preprocessor import ViewPreprocessor
+from .teacher import Teacher
+
+__all__ = ['Distillation', 'Teacher', 'ViewPreprocessor']

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import torch
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
+from mmpretrain.models.classifiers import BaseClassifier
 from torch import Tensor, nn
 
-from ..distillers import Distiller, Prediction
-from ..errors import InputError
-from ..registry import DISTILLERS, MODELS
-from .networks import class_count, logits_and_features
+from crld_zoo.distillers import Distiller, Prediction
+from crld_zoo.errors import InputError
+from crld_zoo.registry import DISTILLERS, MODELS
+
+from .sources import build_network, count_classes, logits_and_features
 from .teacher import Teacher
 
 
@@ -41,10 +44,11 @@ class Distillation(BaseModel):
     a distiller has parameters of its own, they stand beside them as ``distiller.*``.
 
     Args:
-        student: Config of a classifier of mmpretrain's kind, or the module.
+        student: The classifier: a config dict or a name (see :mod:`crld_zoo.models.sources`), a dict of
+            :func:`build_network`'s arguments, or the module.
         distiller: Config of a distiller, or the module.
-        teacher: Config of a :class:`Teacher`, or the module. Only training needs it, and only with a distiller that
-            learns from one.
+        teacher: Arguments of a :class:`Teacher` (or another ``type`` with its interface), a classifier's config dict or
+            name alone, or the module. Only training needs it, and only with a distiller that learns from one.
         data_preprocessor: Config of the preprocessor, normally a :class:`ViewPreprocessor`.
         student_forward: ``'separate'`` runs the student on each view by itself, as the papers do: batch statistics are
             those of a view. ``'concat'`` runs all views at once: faster, other statistics, not to be compared with
@@ -54,12 +58,15 @@ class Distillation(BaseModel):
         InputError: Teacher and student have different class counts, or an option is impossible.
     """
 
-    def __init__(self, student: dict | nn.Module, distiller: dict | Distiller, teacher: dict | nn.Module | None = None,
-                 data_preprocessor: dict | nn.Module | None = None, student_forward: str = 'separate') -> None:
+    def __init__(self, student: str | dict | nn.Module, distiller: dict | Distiller,
+                 teacher: str | dict | nn.Module | None = None, data_preprocessor: dict | nn.Module | None = None,
+                 student_forward: str = 'separate') -> None:
+        if isinstance(data_preprocessor, dict):  # BaseModel would look it up among mmengine's where no scope is set
+            data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor)
         if student_forward not in ('separate', 'concat'):
             raise InputError(f"Distillation: student_forward must be 'separate' or 'concat', not {student_forward!r}.")
-        self.student = MODELS.build(student) if isinstance(student, dict) else student
+        self.student = _build_student(student)
         self.distiller = DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller
         self.student_forward = student_forward
         self._teacher = _Outside(self._build_teacher(teacher))
@@ -96,14 +103,14 @@ class Distillation(BaseModel):
         """The distiller's losses and statistics of one batch."""
         views = self._needed_views(inputs)
         target = data_samples if isinstance(data_samples, Tensor) else _labels(data_samples)
-        student = self._predict_views(self.student, views, together=self.student_forward == 'concat')
+        student = _predict(self._run_student, views, together=self.student_forward == 'concat')
         teacher = {}
         if self.distiller.needs_teacher:
             if self.teacher is None:
                 raise InputError(f'{type(self.distiller).__name__} learns from a teacher, but model.teacher is None: '
                                  'give one, or train with CrossEntropy.')
             with torch.no_grad():
-                teacher = self._predict_views(self.teacher, views, together=True)
+                teacher = _predict(self._run_teacher, views, together=True)
         return self.distiller(student, teacher, target)
 
     def predict(self, inputs: Tensor, data_samples: list | Tensor | None = None) -> list:
@@ -113,19 +120,26 @@ class Distillation(BaseModel):
             return [dict(pred_score=scores, gt_label=data_samples)]
         return self.student(inputs, data_samples, mode='predict')
 
-    def _build_teacher(self, teacher: dict | nn.Module | None) -> nn.Module | None:
+    def _run_student(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        if self.distiller.needs_features:
+            return logits_and_features(self.student, images)
+        return self.student(images, mode='tensor'), ()
+
+    def _run_teacher(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return self.teacher.extract(images, self.distiller.needs_features)
+
+    def _build_teacher(self, teacher: str | dict | nn.Module | None) -> nn.Module | None:
         if teacher is None:
             return None
         if not self.distiller.needs_teacher:
             print_log(f'{type(self.distiller).__name__} learns from no teacher: model.teacher is left out.',
                       logger='current', level=logging.WARNING)
             return None
-        if isinstance(teacher, dict):
+        if not isinstance(teacher, nn.Module):
+            if isinstance(teacher, str) or _is_classifier(teacher):
+                teacher = dict(model=teacher)
             teacher = MODELS.build({'type': 'Teacher', **teacher})
-        classes_s, classes_t = class_count(self.student), teacher.num_classes
-        if classes_s != classes_t:
-            raise InputError(f'the teacher has {classes_t} classes, the student {classes_s}: give both the same classes, '
-                             'or a class map (model.teacher.classes) that picks the student\'s among the teacher\'s.')
+        teacher.check_classes(count_classes(self.student))
         teacher.match_input(self.data_preprocessor.mean, self.data_preprocessor.std)
         return teacher
 
@@ -138,26 +152,37 @@ class Distillation(BaseModel):
                              'model.data_preprocessor.views or with MultiView in the training pipeline.')
         return {name: views[name] for name in self.distiller.views}
 
-    def _predict_views(self, network: nn.Module, views: dict[str, Tensor], together: bool) -> dict[str, Prediction]:
-        """One prediction a view, from one pass over all views or from one pass each."""
-        need_features = self.distiller.needs_features
-        if not together or len(views) == 1:
-            return {name: Prediction(*logits_and_features(network, view, need_features))
-                    for name, view in views.items()}
-        sizes = {tuple(view.shape[1:]) for view in views.values()}
-        if len(sizes) > 1:
-            raise InputError(f'the views have different sizes ({", ".join(map(str, sorted(sizes)))}) and cannot run in '
-                             'one pass: crop or resize every view to one size.')
-        logits, features = logits_and_features(network, torch.cat(tuple(views.values())), need_features)
-        count = len(views)
-        per_view = zip(logits.chunk(count), *(feature.chunk(count) for feature in features), strict=True)
-        return {name: Prediction(own[0], own[1:]) for name, own in zip(views, per_view, strict=True)}
-
     def _apply(self, fn, recurse: bool = True) -> Distillation:
         """Moves and casts (``to``, ``cuda``, ``half``) take the teacher along."""
         if self.teacher is not None:
             self.teacher._apply(fn, recurse)
         return super()._apply(fn, recurse)
+
+
+def _build_student(student: str | dict | nn.Module) -> nn.Module:
+    if isinstance(student, nn.Module):
+        return student
+    if isinstance(student, dict) and 'type' not in student:
+        return build_network(**student)
+    return build_network(student)
+
+
+def _is_classifier(config: dict) -> bool:
+    kind = MODELS.get(config['type']) if 'type' in config else None
+    return kind is not None and issubclass(kind, BaseClassifier)
+
+
+def _predict(run: Callable, views: dict[str, Tensor], together: bool) -> dict[str, Prediction]:
+    """One prediction a view, from one pass over all views or from one pass each."""
+    if not together or len(views) == 1:
+        return {name: Prediction(*run(view)) for name, view in views.items()}
+    sizes = {tuple(view.shape[1:]) for view in views.values()}
+    if len(sizes) > 1:
+        raise InputError(f'the views have different sizes ({", ".join(map(str, sorted(sizes)))}) and cannot run in '
+                         'one pass: crop or resize every view to one size.')
+    logits, features = run(torch.cat(tuple(views.values())))
+    per_view = zip(logits.chunk(len(views)), *(feature.chunk(len(views)) for feature in features), strict=True)
+    return {name: Prediction(own[0], own[1:]) for name, own in zip(views, per_view, strict=True)}
 
 
 def _labels(data_samples: list) -> Tensor:

@@ -8,9 +8,10 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
-from ..errors import InputError
-from ..progress import current_progress
-from ..registry import MODELS
+from crld_zoo.errors import InputError
+from crld_zoo.progress import current_progress
+from crld_zoo.registry import MODELS
+from crld_zoo.views import Views, normalize
 
 
 @MODELS.register_module()
@@ -43,16 +44,12 @@ class ViewPreprocessor(BaseDataPreprocessor):
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise InputError(f'ViewPreprocessor: mean and std need three numbers each, std above 0, on the scale 0 to '
                              f'255; got mean={self.mean}, std={self.std}.')
-        scale = torch.tensor(self.std).reciprocal()
-        self.register_buffer('scale', scale.view(3, 1, 1), persistent=False)
-        self.register_buffer('shift', (-torch.tensor(self.mean) * scale).view(3, 1, 1), persistent=False)
+        self.register_buffer('channel_mean', torch.tensor(self.mean, dtype=torch.float32), persistent=False)
+        self.register_buffer('channel_std', torch.tensor(self.std, dtype=torch.float32), persistent=False)
         self.view_names = tuple(view_names)
         self.to_rgb = to_rgb
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.views = None
-        if views is not None:
-            from ..views import Views
-            self.views = Views(views, seed=seed)
+        self.channels_last = channels_last
+        self.views = None if views is None else Views(views, seed=seed)
         self._calls = 0
 
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -85,9 +82,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
                       else self._normalize(views))
         return dict(inputs=normalized, data_samples=data.get('data_samples'))
 
-    @staticmethod
-    def _batch(images: Tensor | Sequence[Tensor]) -> Tensor:
-        """One tensor ``(N, 3, H, W)``."""
+    def _batch(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """One RGB tensor ``(N, 3, H, W)``: Cutout's color and the gray of other operations need the order."""
         if isinstance(images, Tensor):
             batch = images
         elif len({image.shape for image in images}) == 1:
@@ -99,7 +95,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         if batch.dim() != 4 or batch.shape[1] != 3:
             raise InputError('ViewPreprocessor: a batch of RGB images (N, 3, H, W) is needed, but it has shape '
                              f'{tuple(batch.shape)}.')
-        return batch
+        return batch.flip(1) if self.to_rgb else batch
 
     def _reseed(self) -> None:
         progress = current_progress()
@@ -116,10 +112,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         if self.views is None:
             return views
         self._reseed()
-        return {name: self.views.apply(name, view) if name in self.views else view for name, view in views.items()}
+        return {name: self.views.view(name, view) if name in self.views else view for name, view in views.items()}
 
     def _normalize(self, images: Tensor) -> Tensor:
-        if self.to_rgb:
-            images = images.flip(1)
-        images = images.to(self.scale.dtype, memory_format=self.memory_format)
-        return torch.addcmul(self.shift, images, self.scale)
+        return normalize(images, self.channel_mean, self.channel_std, channels_last=self.channels_last)

@@ -1,0 +1,206 @@
+"""The teacher: a frozen classifier that sees images its own way."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from mmengine.logging import print_log
+from torch import Tensor, nn
+
+from ..errors import InputError
+from ..registry import MODELS
+from . import sources
+
+
+@MODELS.register_module()
+class Teacher(nn.Module):
+    """A frozen classifier with its own normalization, input size and classes.
+
+    It stays in eval mode whatever is asked of it, has no trainable parameter and runs without gradients.
+
+    Args:
+        model: A config dict or a name, see the table of :mod:`crld_zoo.models.sources`.
+        checkpoint: A path or URL of its weights in any layout of :mod:`crld_zoo.models.checkpoints`; None for the
+            weights that the source itself has (torchvision's, timm's, …), and ``'random'`` where random weights are
+            really wanted, as in a test.
+        num_classes: The number of outputs of the network, where the source leaves it open or the checkpoint differs
+            from it.
+        classes: Which of the network's outputs are the student's classes, in the student's order: a subset or a
+            reordering. All, if None.
+        mean: The mean of the normalization that it was trained with: R, G, B, pixels in 0-255. The source's if None.
+        std: The standard deviation, likewise.
+        bgr: Whether it wants blue first. The source's if None.
+        size: The side of its input images in pixels; others are resized (bicubic, antialiased). The source's if
+            None; images are taken as they come if it has none.
+        expect: Its published top-1 accuracy in percent, which :class:`crld_zoo.engine.TeacherAccuracyHook` holds
+            its measured accuracy against.
+        dtype: ``'bfloat16'`` or ``'float16'`` to keep and run it in that; the logits are float32 all the same.
+        trust_pickle: Allow a checkpoint that runs code while it is read. Only for a file whose origin you trust.
+
+    Raises:
+        InputError: The weights do not fill the network, or an option does not fit; see also
+            :func:`crld_zoo.models.sources.build_network`.
+
+    Examples:
+        >>> import torch
+        >>> import crld_zoo
+        >>> teacher = Teacher('torchvision::resnet18', checkpoint='random', classes=[3, 1, 4], size=64)
+        >>> teacher(torch.zeros(2, 3, 32, 32)).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(self, model: str | Mapping, checkpoint: str | None = None, *, num_classes: int | None = None,
+                 classes: Sequence[int] | None = None, mean: Sequence[float] | None = None,
+                 std: Sequence[float] | None = None, bgr: bool | None = None, size: int | None = None,
+                 expect: float | None = None, dtype: str | None = None, trust_pickle: bool = False):
+        super().__init__()
+        if (mean is None) != (std is None):
+            raise InputError('a teacher needs both mean and std, or neither')
+        recipe = sources.resolve(model, num_classes=num_classes)
+        self.name = recipe.name
+        self.mean, self.std = (recipe.mean, recipe.std) if mean is None else (mean, std)
+        _check_normalization(self.mean, self.std, self.name)
+        self.bgr = recipe.bgr if bgr is None else bgr
+        self.size = recipe.size if size is None else size
+        self.expect = expect
+        self.dtype = _dtype(dtype)
+        self.network = sources.build_recipe(recipe, checkpoint or sources.OWN, trust_pickle=trust_pickle)
+        if checkpoint == sources.RANDOM:
+            print_log(f'the teacher {self.name} has random weights, as its config asks', logger='current')
+        outputs = sources.count_classes(self.network)
+        if num_classes is not None and outputs != num_classes:
+            raise InputError(f'num_classes={num_classes} but {self.name} has {outputs} outputs')
+        _check_classes(classes, outputs, self.name)
+        self.num_classes = outputs if classes is None else len(classes)
+        self.register_buffer('classes', None if classes is None else torch.tensor(classes), persistent=False)
+        self.register_buffer('scale', None, persistent=False)
+        self.register_buffer('shift', None, persistent=False)
+        self.requires_grad_(False)
+        if self.dtype is not None:
+            self.network.to(self.dtype)
+        self.eval()
+
+    def match_input(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
+        """Say how the images that it will be given are normalized: with the student's mean and std.
+
+        From then on each channel is brought to the teacher's own normalization by one multiplication and one
+        addition. Without this call, images are taken to be normalized as the teacher wants them.
+
+        Args:
+            mean: The student's mean, R, G, B, pixels in 0-255; None for images in 0-255 that are not normalized.
+            std: The student's standard deviation, likewise.
+        """
+        if self.mean is None:
+            print_log(f'the teacher {self.name} states no normalization: it sees the images normalized as the '
+                      'student does', logger='current')
+            self.scale = self.shift = None
+            return
+        mean, std = (0., 0., 0.) if mean is None else mean, (1., 1., 1.) if std is None else std
+        _check_normalization(mean, std, 'the student')
+        mean, std, own_mean, own_std = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1)
+                                        for values in (mean, std, self.mean, self.std))
+        scale, shift = std / own_std, (mean - own_mean) / own_std
+        same = torch.equal(mean, own_mean) and torch.equal(std, own_std)
+        device = next(self.network.parameters()).device
+        self.scale = None if same else scale.to(device, torch.float32)
+        self.shift = None if same else shift.to(device, torch.float32)
+
+    def check_classes(self, num_classes: int) -> None:
+        """See that it has the student's number of classes.
+
+        Raises:
+            InputError: It has another.
+        """
+        if self.num_classes != num_classes:
+            raise InputError(f'the teacher {self.name} has {self.num_classes} classes, the student {num_classes}: '
+                             "say which of the teacher's outputs are the student's classes, in the student's order "
+                             '(classes=[…] of the teacher), or correct the number of classes of one of them')
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The logits ``(N, K)``, float32 unless autocast is on, of images ``(N, 3, H, W)``; see :meth:`match_input`."""
+        return self.extract(inputs)[0]
+
+    @torch.no_grad()
+    def extract(self, inputs: Tensor, need_features: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The logits and, if asked for, the feature maps of :func:`crld_zoo.models.sources.logits_and_features`.
+
+        Args:
+            inputs: Images ``(N, 3, H, W)``, normalized as :meth:`match_input` was told.
+            need_features: Whether the distiller looks at features.
+
+        Returns:
+            Logits ``(N, K)`` and feature maps, ``()`` if they are not needed.
+        """
+        images = self._see(inputs)
+        if self.dtype is None:
+            logits, features = self._run(images, need_features)
+        else:
+            with torch.autocast(images.device.type, enabled=False):
+                logits, features = self._run(images.to(self.dtype), need_features)
+            logits, features = logits.float(), tuple(feature.float() for feature in features)
+        if self.classes is not None:
+            logits = logits.index_select(1, self.classes)
+        return logits, features
+
+    def _run(self, images: Tensor, need_features: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return sources.logits_and_features(self.network, images) if need_features else (self.network(images), ())
+
+    def _see(self, inputs: Tensor) -> Tensor:
+        """Renormalize, reorder the channels, resize. Resizing is linear with weights that sum to one, so it may
+        follow the renormalization, which is cheaper on the smaller of the two images in the usual case."""
+        images = inputs if self.scale is None else inputs * self.scale + self.shift
+        if self.bgr:
+            images = images.flip(1)
+        if self.size is not None and images.shape[-2:] != (self.size, self.size):
+            images = F.interpolate(images, (self.size, self.size), mode='bicubic', antialias=True)
+        return images
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Stay in eval mode: the Runner calls this at every epoch, and a teacher's batch statistics must not move."""
+        return super().train(False)
+
+    def fingerprint(self) -> str:
+        """A digest of all that decides its answers: the weights, and how it sees images."""
+        digest = hashlib.sha256(repr((
+            self.mean, self.std, self.bgr, self.size, str(self.dtype),
+            None if self.classes is None else self.classes.tolist())).encode())
+        for key, value in self.network.state_dict().items():
+            digest.update(key.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+
+def _dtype(name: str | None) -> torch.dtype | None:
+    known = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
+    if name is not None and name not in known:
+        raise InputError(f"dtype='{name}' of a teacher: expected one of {', '.join(known)}, or none for float32")
+    return known.get(name)
+
+
+def _check_normalization(mean: Sequence[float] | None, std: Sequence[float] | None, whose: str) -> None:
+    if mean is None and std is None:
+        return
+    if mean is None or std is None or len(mean) != 3 or len(std) != 3:
+        raise InputError(f'mean={mean} and std={std} of {whose}: three numbers each, R, G, B')
+    if not all(math.isfinite(value) for value in (*mean, *std)) or min(std) <= 0:
+        raise InputError(f'mean={mean} and std={std} of {whose}: finite numbers, the std above zero')
+    if max(std) < 1:
+        raise InputError(f'std={std} of {whose} is on the scale 0-1: mean and std are of pixels in 0-255, '
+                         'so multiply both by 255')
+
+
+def _check_classes(classes: Sequence[int] | None, outputs: int, name: str) -> None:
+    if classes is None:
+        return
+    if not classes or not all(isinstance(index, int) and not isinstance(index, bool) for index in classes):
+        raise InputError(f'classes of the teacher {name}: a list of class numbers, not {str(classes)[:80]}')
+    wrong = [index for index in classes if not 0 <= index < outputs]
+    if wrong:
+        raise InputError(f'classes of the teacher {name}: {wrong[:10]} outside of 0-{outputs - 1}')
+    if len(set(classes)) < len(classes):
+        twice = sorted({index for index in classes if list(classes).count(index) > 1})
+        raise InputError(f'classes of the teacher {name}: {twice[:10]} more than once')

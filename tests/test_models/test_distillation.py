@@ -1,0 +1,248 @@
+"""Distillation: what it trains, what it leaves alone, what its checkpoints hold."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from mmengine.model import ExponentialMovingAverage
+from mmengine.optim import OptimWrapper
+from mmengine.runner.checkpoint import get_state_dict, load_state_dict
+from mmpretrain.structures import DataSample
+
+from crld_zoo.distillers import Distiller, PairDistiller
+from crld_zoo.errors import InputError
+from crld_zoo.models.sources import build_network
+from crld_zoo.registry import MODELS
+
+CLASSES = 4
+MEAN, STD = [120., 110., 100.], [60., 61., 62.]
+
+
+def classifier(channels: int = 4, classes: int = CLASSES) -> dict:
+    return dict(type='ImageClassifier',
+                backbone=dict(type='CIFARResNet', depth=8, widths=(channels, channels, 2 * channels, 4 * channels)),
+                neck=dict(type='GlobalAveragePooling'),
+                head=dict(type='LinearClsHead', num_classes=classes, in_channels=4 * channels))
+
+
+def build(distiller: dict | None = None, **options):
+    config = dict(type='Distillation', student=classifier(),
+                  teacher=dict(model=classifier(channels=6), checkpoint='random'),
+                  distiller=distiller or dict(type='CRLD', distiller=dict(type='KD')),
+                  data_preprocessor=dict(type='ViewPreprocessor', mean=MEAN, std=STD))
+    return MODELS.build({**config, **options})
+
+
+def two_views(count: int = 8, size: int = 16) -> dict:
+    generator = torch.Generator().manual_seed(1)
+    inputs = [[torch.randint(0, 256, (3, size, size), generator=generator, dtype=torch.uint8) for _ in range(count)]
+              for _ in range(2)]
+    samples = [DataSample().set_gt_label(index % CLASSES) for index in range(count)]
+    return dict(inputs=inputs, data_samples=samples)
+
+
+def train(model, steps: int) -> None:
+    optimizer = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9))
+    for _ in range(steps):
+        model.train()
+        model.train_step(two_views(), optimizer)
+
+
+def test_twenty_steps_leave_the_teacher_untouched_and_train_the_student():
+    model = build()
+    teacher_before = {key: value.clone() for key, value in model.teacher.state_dict().items()}
+    student_before = copy.deepcopy(model.student.state_dict())
+    train(model, 20)
+    assert teacher_before, 'a teacher without tensors would prove nothing'
+    for key, value in model.teacher.state_dict().items():
+        assert torch.equal(value, teacher_before[key]), key
+    assert not any(module.training for module in model.teacher.modules())
+    assert all(module.training for module in model.student.modules())
+    changed = [key for key, value in model.student.state_dict().items() if not torch.equal(value, student_before[key])]
+    assert set(changed) == set(student_before), 'every parameter and every statistic of the student moves'
+
+
+def test_the_teacher_stays_in_eval_mode_whatever_is_called():
+    model = build()
+    assert model.train() is model
+    assert model.teacher.train() is model.teacher
+    assert not any(module.training for module in model.teacher.modules())
+    assert not any(parameter.requires_grad for parameter in model.teacher.parameters())
+
+
+def test_optimizer_ema_and_checkpoint_hold_no_teacher():
+    model = build()
+    of_teacher = {id(parameter) for parameter in model.teacher.parameters()}
+    assert of_teacher
+    assert not of_teacher & {id(parameter) for parameter in model.parameters()}
+    assert set(get_state_dict(model)) == set(model.student.state_dict()) == set(model.state_dict())
+    ema = ExponentialMovingAverage(model)
+    assert ema.module.teacher is model.teacher
+    count = sum(1 for _ in model.student.parameters())
+    assert sum(1 for _ in ema.module.parameters()) == count
+
+
+def test_a_checkpoint_is_the_plain_classifiers():
+    model = build()
+    train(model, 2)
+    plain = build_network(classifier())
+    plain.load_state_dict(get_state_dict(model), strict=True)
+    images = torch.randn(3, 3, 16, 16)
+    model.eval()
+    plain.eval()
+    assert torch.equal(plain(images), model(images))
+    again = build()
+    load_state_dict(again, plain.state_dict(), strict=True)
+    again.eval()
+    assert torch.equal(again(images), model(images))
+    again = build()
+    again.load_state_dict(plain.state_dict(), strict=True)
+    assert torch.equal(again.eval()(images), model(images))
+
+
+def test_ema_names_the_keys_as_the_checkpoint_does():
+    model = build()
+    ema = ExponentialMovingAverage(model)
+    assert list(ema.module.state_dict()) == list(get_state_dict(model))
+    restored = ExponentialMovingAverage(build())
+    restored.load_state_dict(ema.state_dict(), strict=True)
+    for key, value in ema.module.state_dict().items():
+        assert torch.equal(restored.module.state_dict()[key], value)
+
+
+class _Scaled(PairDistiller):
+    """A distiller with a parameter of its own."""
+
+    def __init__(self):
+        super().__init__(ce_weight=1., kd_weight=1.)
+        self.scale = torch.nn.Parameter(torch.tensor(2.))
+
+    def pair_loss(self, student, teacher, target):
+        return self.scale * (student.logits - teacher.logits).square().mean(1)
+
+
+def test_a_distillers_own_parameters_are_trained_and_saved():
+    model = build(distiller=_Scaled())
+    train(model, 1)
+    assert model.distiller.scale.item() != 2.
+    extra = set(get_state_dict(model)) - set(model.student.state_dict())
+    assert extra == {'distiller.scale'}
+    again = build(distiller=_Scaled())
+    load_state_dict(again, get_state_dict(model), strict=True)
+    assert again.distiller.scale.item() == model.distiller.scale.item()
+
+
+class _Recorder(Distiller):
+    """Keeps what it is given."""
+
+    views = ('weak', 'strong')
+    needs_features = False
+
+    def forward(self, student, teacher, target):
+        self.student, self.teacher, self.target = student, teacher, target
+        return dict(loss_ce=self.label_loss(student, target))
+
+
+def test_every_view_reaches_both_networks_and_the_teacher_runs_once():
+    model = build(distiller=_Recorder())
+    passes = []
+    model.teacher.network.register_forward_hook(lambda *_: passes.append(1))
+    batch = model.data_preprocessor(two_views(), training=True)
+    model.train()
+    model(**batch, mode='loss')
+    recorded = model.distiller
+    assert len(passes) == 1
+    for name, view in batch['inputs'].items():
+        alone, _ = recorded.teacher[name]
+        torch.testing.assert_close(alone, model.teacher(view), rtol=1e-5, atol=1e-6)
+        assert recorded.student[name].logits.requires_grad
+        assert not recorded.teacher[name].logits.requires_grad
+    assert torch.equal(recorded.target, torch.arange(8) % CLASSES)
+
+
+def test_separate_and_concatenated_forward_differ_by_the_batch_statistics_only():
+    separate, concat = build(distiller=_Recorder()), build(distiller=_Recorder(), student_forward='concat')
+    concat.load_state_dict(separate.state_dict())
+    batch = separate.data_preprocessor(two_views(), training=True)
+    for training in (False, True):  # a training pass moves the statistics that eval mode uses
+        for model in (separate, concat):
+            model.train(training)(**batch, mode='loss')
+        equal = torch.allclose(separate.distiller.student['strong'].logits, concat.distiller.student['strong'].logits,
+                               rtol=1e-4, atol=1e-5)
+        assert equal != training
+
+
+class _Featured(_Recorder):
+    needs_features = True
+
+
+def test_features_come_only_for_those_who_ask():
+    for distiller, expected in ((_Recorder(), 0), (_Featured(), 1)):
+        model = build(distiller=distiller)
+        model(**model.data_preprocessor(two_views(), training=True), mode='loss')
+        for predictions in (model.distiller.student, model.distiller.teacher):
+            assert {len(prediction.features) for prediction in predictions.values()} == {expected}
+    assert model.distiller.student['weak'].features[0].shape[0] == 8
+
+
+def test_predict_takes_samples_or_labels():
+    model = build().eval()
+    images = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
+    labels = torch.arange(8) % CLASSES
+    samples = [DataSample().set_gt_label(int(label)) for label in labels]
+    by_sample = model.val_step(dict(inputs=list(images), data_samples=samples))
+    (record,) = model.val_step(dict(inputs=images, data_samples=labels))
+    assert torch.equal(record['gt_label'], labels)
+    torch.testing.assert_close(record['pred_score'], torch.stack([sample.pred_score for sample in by_sample]))
+
+
+def test_training_needs_the_teacher_and_testing_does_not():
+    model = build(teacher=None)
+    model.eval().val_step(dict(inputs=torch.zeros(2, 3, 16, 16, dtype=torch.uint8), data_samples=torch.zeros(2).long()))
+    with pytest.raises(InputError, match='CRLD learns from a teacher, but model.teacher is None'):
+        train(model, 1)
+
+
+def test_a_teacher_that_nobody_listens_to_is_left_out():
+    assert build(distiller=dict(type='CrossEntropy')).teacher is None
+
+
+def test_other_class_count_is_refused():
+    with pytest.raises(InputError, match='has 7 classes, the student 4'):
+        build(teacher=dict(model=classifier(classes=7), checkpoint='random'))
+
+
+def test_missing_view_is_named():
+    model = build()
+    with pytest.raises(InputError, match='CRLD needs the views weak, strong, but the data has only weak'):
+        model(**model.data_preprocessor(dict(inputs=torch.zeros(4, 3, 16, 16, dtype=torch.uint8),
+                                             data_samples=torch.zeros(4).long()), training=True), mode='loss')
+
+
+def test_unknown_options_are_refused():
+    with pytest.raises(InputError, match="student_forward must be 'separate' or 'concat'"):
+        build(student_forward='both')
+    with pytest.raises(InputError, match="mode must be 'loss', 'predict' or 'tensor'"):
+        build()(torch.zeros(1, 3, 16, 16), mode='train')
+
+
+def test_views_of_different_sizes_are_refused():
+    model = build()
+    inputs = dict(weak=torch.zeros(2, 3, 16, 16), strong=torch.zeros(2, 3, 8, 8))
+    with pytest.raises(InputError, match='the views have different sizes'):
+        model(inputs, torch.zeros(2).long(), mode='loss')
+
+
+def test_pickling_keeps_the_teacher():
+    model = build()
+    again = pickle.loads(pickle.dumps(model))
+    for key, value in model.teacher.state_dict().items():
+        assert torch.equal(again.teacher.state_dict()[key], value)
+
+
+def test_casts_take_the_teacher_along():
+    model = build().double()
+    assert {parameter.dtype for parameter in model.teacher.parameters()} == {torch.float64}

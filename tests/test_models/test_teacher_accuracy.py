@@ -1,0 +1,202 @@
+"""The teacher's accuracy before training: measured once, kept, and held against what is expected."""
+
+from __future__ import annotations
+
+import json
+import logging
+from types import SimpleNamespace
+
+import pytest
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.runner import Runner
+from mmpretrain.structures import DataSample
+from torch import nn
+from torch.utils.data import DataLoader, Dataset
+
+from crld_zoo.datasets import InMemoryDataset, as_batch
+from crld_zoo.engine import teacher_check
+from crld_zoo.engine.teacher_check import RECORDS, TeacherAccuracyHook, measure_accuracy
+from crld_zoo.errors import InputError
+from crld_zoo.models import ViewPreprocessor
+from crld_zoo.models.ensemble import TeacherEnsemble
+from crld_zoo.models.teacher import Teacher
+
+COUNT, CLASSES = 22, 4
+
+
+class BrightestQuarter(nn.Module):
+    """A teacher that is right about images whose brightest quarter is their class; it counts its calls."""
+
+    def __init__(self, expect=None, shift=0):
+        super().__init__()
+        self.name, self.expect, self.shift, self.calls, self.num_classes = 'quarter', expect, shift, 0, CLASSES
+
+    def forward(self, inputs):
+        self.calls += 1
+        quarters = inputs.mean(1).unflatten(1, (2, -1)).unflatten(3, (2, -1)).mean((2, 4)).flatten(1)
+        return quarters.roll(self.shift, 1)
+
+    def check_classes(self, num_classes):
+        pass
+
+    def fingerprint(self):
+        return str(self.shift)
+
+
+def data(wrong=4):
+    """Images and labels; ``wrong`` of the labels are not those that the teacher gives."""
+    labels = torch.arange(COUNT) % CLASSES
+    images = torch.zeros(COUNT, 3, 8, 8, dtype=torch.uint8)
+    for image, label in zip(images, labels.tolist(), strict=True):
+        row, column = divmod(label, 2)
+        image[:, 4 * row:4 * row + 4, 4 * column:4 * column + 4] = 200
+    labels[:wrong] = (labels[:wrong] + 1) % CLASSES
+    return images, labels
+
+
+class Pipeline(Dataset):
+    """The ordinary way: one image and one DataSample at a time."""
+
+    def __init__(self, wrong):
+        self.images, self.labels = data(wrong)
+
+    def __len__(self):
+        return COUNT
+
+    def __getitem__(self, index):
+        return dict(inputs=self.images[index], data_samples=DataSample().set_gt_label(self.labels[index]))
+
+
+def loader(wrong=4, fast=True):
+    if fast:
+        return DataLoader(InMemoryDataset(*data(wrong), classes=list('abcd')), batch_size=5, collate_fn=as_batch)
+    return DataLoader(Pipeline(wrong), batch_size=5, collate_fn=pseudo_collate)
+
+
+def runner(tmp_path, teacher, val=None):
+    model = SimpleNamespace(teacher=teacher, data_preprocessor=ViewPreprocessor(mean=[100.] * 3, std=[50.] * 3))
+    val_loop = SimpleNamespace(dataloader=loader() if val is None else val)
+    return SimpleNamespace(model=model, val_loop=val_loop, work_dir=str(tmp_path), logger=logging.getLogger('test'))
+
+
+@pytest.mark.parametrize('fast', [True, False])
+@pytest.mark.parametrize('wrong', [0, 4])
+def test_it_measures_top1_over_every_image(tmp_path, wrong, fast):
+    run = runner(tmp_path, BrightestQuarter(), loader(wrong, fast))
+    measured = measure_accuracy(run.model, run.model.teacher, run.val_loop.dataloader)
+    assert measured == pytest.approx(100 * (COUNT - wrong) / COUNT)
+
+
+def test_it_logs_keeps_and_does_not_measure_again(tmp_path, caplog):
+    teacher = BrightestQuarter(expect=82.)
+    with caplog.at_level(logging.INFO, logger='test'):
+        TeacherAccuracyHook().before_train(runner(tmp_path, teacher))
+    assert teacher.calls == 5 and 'top-1 81.82' in caplog.text and 'expected 82.00' in caplog.text
+    record, = json.loads((tmp_path / RECORDS).read_text()).values()
+    assert record['top1'] == pytest.approx(81.82, abs=0.01) and record['images'] == COUNT
+    with caplog.at_level(logging.INFO, logger='test'):
+        TeacherAccuracyHook().before_train(runner(tmp_path, teacher))
+    assert teacher.calls == 5 and 'measured before' in caplog.text
+
+
+def test_other_weights_and_other_data_are_measured_anew(tmp_path):
+    TeacherAccuracyHook().before_train(runner(tmp_path, BrightestQuarter()))
+    for teacher, val in ((BrightestQuarter(shift=1), None), (BrightestQuarter(), loader(wrong=1))):
+        TeacherAccuracyHook().before_train(runner(tmp_path, teacher, val))
+        assert teacher.calls == 5
+    assert len(json.loads((tmp_path / RECORDS).read_text())) == 3
+
+
+def test_a_teacher_far_below_is_an_error_that_names_the_causes(tmp_path):
+    with pytest.raises(InputError) as caught:
+        TeacherAccuracyHook().before_train(runner(tmp_path, BrightestQuarter(expect=81.82, shift=1)))
+    said = str(caught.value)
+    for part in ('81.82', 'normalization', 'channels', 'classes', 'size'):
+        assert part in said
+    with pytest.raises(InputError):  # and again from what was kept
+        TeacherAccuracyHook().before_train(runner(tmp_path, BrightestQuarter(expect=81.82, shift=1)))
+
+
+@pytest.mark.parametrize(('expect', 'tolerance', 'passes'), [
+    (86.8, 5., True), (86.9, 5., False), (82., 0., False), (81.8, 0., True), (50., 5., True), (None, 5., True)])
+def test_the_tolerance(tmp_path, expect, tolerance, passes):
+    run = runner(tmp_path, BrightestQuarter(expect=expect))
+    if passes:
+        TeacherAccuracyHook(tolerance).before_train(run)
+    else:
+        with pytest.raises(InputError, match='far below'):
+            TeacherAccuracyHook(tolerance).before_train(run)
+
+
+def test_a_negative_tolerance_is_refused():
+    with pytest.raises(InputError, match='0 or more'):
+        TeacherAccuracyHook(tolerance=-1.)
+
+
+def test_members_of_an_ensemble_are_judged_by_themselves(tmp_path):
+    good, bad = BrightestQuarter(expect=81.82), BrightestQuarter(expect=81.82, shift=1)
+    ensemble = TeacherEnsemble([good, BrightestQuarter(shift=2)], weights=[0.9, 0.1])
+    TeacherAccuracyHook().before_train(runner(tmp_path, ensemble))
+    with pytest.raises(InputError, match='quarter'):
+        TeacherAccuracyHook().before_train(runner(tmp_path, TeacherEnsemble([good, bad], weights=[0.9, 0.1])))
+
+
+def test_without_a_teacher_or_validation_data_nothing_is_measured(tmp_path, caplog):
+    TeacherAccuracyHook().before_train(runner(tmp_path, None))
+    run = runner(tmp_path, BrightestQuarter(expect=80.))
+    run.val_loop = None
+    TeacherAccuracyHook().before_train(run)
+    assert 'not checked' in caplog.text and not (tmp_path / RECORDS).exists()
+
+
+def test_a_damaged_record_costs_only_the_measurement(tmp_path):
+    (tmp_path / RECORDS).write_text('{"half')
+    TeacherAccuracyHook().before_train(runner(tmp_path, BrightestQuarter()))
+    assert len(json.loads((tmp_path / RECORDS).read_text())) == 1
+
+
+def test_measuring_leaves_the_random_stream_where_it_was(tmp_path):
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    TeacherAccuracyHook().before_train(runner(tmp_path, BrightestQuarter()))
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_shards_of_several_processes_count_every_image_once(tmp_path, monkeypatch):
+    run = runner(tmp_path, BrightestQuarter(), loader(wrong=1))
+    correct = torch.ones(COUNT + 2, dtype=torch.bool)
+    correct[0] = correct[COUNT] = correct[COUNT + 1] = False  # MMEngine repeats the first images to fill the shards
+    monkeypatch.setattr(teacher_check, 'all_gather_object', lambda own: [correct[rank::3] for rank in range(3)])
+    measured = measure_accuracy(run.model, run.model.teacher, run.val_loop.dataloader)
+    assert measured == pytest.approx(100 * (COUNT - 1) / COUNT)
+
+
+def small(classes=10):
+    return dict(type='ImageClassifier', backbone=dict(type='CIFARResNet', depth=8, widths=(4, 4, 8, 16)),
+                neck=dict(type='GlobalAveragePooling'),
+                head=dict(type='LinearClsHead', num_classes=classes, in_channels=16))
+
+
+@pytest.mark.parametrize('resume', [False, True])
+def test_in_a_run_it_is_measured_once_also_after_a_resume(tmp_path, resume, monkeypatch):
+    torch.save(Teacher(small(), 'random').network.state_dict(), tmp_path / 'teacher.pth')
+    calls = []
+    monkeypatch.setattr(teacher_check, 'measure_accuracy', lambda *_: calls.append(1) or 50.)
+    loaders = dict(batch_size=16, num_workers=0, dataset=dict(type='Digits', split='test'),
+                   sampler=dict(type='DefaultSampler', shuffle=False), collate_fn=dict(type='as_batch'))
+
+    def train(epochs, resume):
+        Runner(model=dict(type='Distillation', student=small(), distiller=dict(type='KD'),
+                          teacher=dict(model=small(), checkpoint=str(tmp_path / 'teacher.pth'), expect=52.),
+                          data_preprocessor=dict(type='ViewPreprocessor', mean=[100.] * 3, std=[50.] * 3)),
+               work_dir=str(tmp_path / 'work'), train_dataloader=loaders, val_dataloader=loaders,
+               train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=5), val_cfg=dict(),
+               val_evaluator=dict(type='Accuracy'), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+               custom_hooks=[dict(type='TeacherAccuracyHook')], default_scope='crld_zoo', resume=resume,
+               experiment_name=f'teacher_{epochs}_{resume}_{tmp_path.name}').train()
+    train(1, False)
+    if resume:
+        train(2, True)
+    assert len(calls) == 1
