@@ -1,0 +1,115 @@
+"""Checkpoints that cannot be torn."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from pathlib import Path
+
+import mmengine.hooks
+from mmengine.dist import is_main_process
+
+from ..errors import InputError
+from ..registry import HOOKS
+from .checkpoints import RUN_FILE
+from .storage import remove_unfinished, write_whole
+
+_SNAPSHOT = 'snapshot.pth'
+
+
+@HOOKS.register_module()
+class CheckpointHook(mmengine.hooks.CheckpointHook):
+    """MMEngine's hook, with nothing removed before its successor is safe.
+
+    Every file appears whole or not at all (:mod:`~crld_zoo.engine.storage`), ``last_checkpoint`` changes after the
+    checkpoint it names is whole, and outdated or surpassed checkpoints go after that.
+
+    Beside the regular checkpoints there may be one ``snapshot.pth``: the state in the middle of an epoch, saved every
+    ``snapshot_interval`` iterations or when the run is told to stop. It goes when the next regular one is safe.
+
+    Args:
+        snapshot_interval: Iterations of an epoch between two snapshots; 0 makes none.
+        **options: MMEngine's: ``interval``, ``by_epoch``, ``max_keep_ckpts``, ``save_best``, ``save_last``, …
+    """
+
+    def __init__(self, *, snapshot_interval: int = 0, **options) -> None:
+        super().__init__(**options)
+        if self.args:
+            raise InputError(f'CheckpointHook has no option {", ".join(self.args)}.')
+        if self.file_client_args is not None:
+            raise InputError('CheckpointHook: file_client_args is outdated: use backend_args.')
+        if Path(self.filename_tmpl).name != self.filename_tmpl:
+            raise InputError(f'CheckpointHook: filename_tmpl is the name of a file, not a path: {self.filename_tmpl}')
+        if snapshot_interval < 0:
+            raise InputError(f'CheckpointHook: snapshot_interval must be 0 or more, not {snapshot_interval}.')
+        self.snapshot_interval = snapshot_interval
+
+    def before_run(self, runner) -> None:
+        """Begin a run of its own; a resume puts the former's name in its place."""
+        runner.message_hub.update_info('run', uuid.uuid4().hex)
+
+    def before_train(self, runner) -> None:
+        """Clean up after a kill, and note which run this folder belongs to."""
+        super().before_train(runner)
+        if is_main_process():
+            remove_unfinished(self.out_dir)
+            remove_unfinished(runner.work_dir)
+            write_whole(runner.message_hub.get_info('run').encode(), Path(runner.work_dir, RUN_FILE))
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Note the time, by which :func:`~crld_zoo.engine.checkpoints.find_resume_checkpoint` tells the newest."""
+        checkpoint['meta']['saved_at'] = time.time()
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Save a regular checkpoint or a snapshot where one is due."""
+        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        if self.every_n_inner_iters(batch_idx, self.snapshot_interval):
+            self.save_snapshot(runner)
+
+    def save_snapshot(self, runner) -> None:
+        """Save the state after the running iteration as ``snapshot.pth``."""
+        self._save(runner, _SNAPSHOT, dict(epoch=runner.epoch, iter=runner.iter + 1))
+
+    def _save_checkpoint_with_step(self, runner, step: int, meta: dict) -> None:
+        outdated = [_SNAPSHOT]
+        if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
+            if len(self.keep_ckpt_ids) == self.max_keep_ckpts:
+                outdated.append(self.filename_tmpl.format(self.keep_ckpt_ids.popleft()))
+            self.keep_ckpt_ids.append(step)
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+        self._save(runner, self.filename_tmpl.format(step), meta)
+        for name in outdated:
+            self._remove(self.file_backend.join_path(self.out_dir, name))
+
+    def _save_best_checkpoint(self, runner, metrics: dict) -> None:
+        if not self.save_best:
+            return
+        # MMEngine removes the surpassed file before it writes the better one, unless it does not know of it.
+        single = len(self.key_indicators) == 1
+        before = {None: self.best_ckpt_path} if single else dict(self.best_ckpt_path_dict)
+        if single:
+            self.best_ckpt_path = None
+        else:
+            self.best_ckpt_path_dict = dict.fromkeys(before)
+        super()._save_best_checkpoint(runner, metrics)
+        for key, path in before.items():
+            better = self.best_ckpt_path if single else self.best_ckpt_path_dict[key]
+            if better is None and single:
+                self.best_ckpt_path = path
+            elif better is None:
+                self.best_ckpt_path_dict[key] = path
+            elif path and path != better:
+                self._remove(path)
+
+    def _save(self, runner, name: str, meta: dict) -> None:
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(self.out_dir, name, save_optimizer=self.save_optimizer,
+                               save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
+                               backend_args=self.backend_args)
+        if is_main_process():
+            write_whole(self.last_ckpt.encode(), Path(runner.work_dir, 'last_checkpoint'))
+
+    def _remove(self, path: str) -> None:
+        if is_main_process() and self.file_backend.isfile(path):
+            self.file_backend.remove(path)

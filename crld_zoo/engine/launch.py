@@ -1,0 +1,286 @@
+"""What the commands under ``tools/`` do: train and test from a config."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import sys
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
+from pathlib import Path
+
+import torch
+import torch.distributed
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import broadcast_object_list, get_rank, init_dist, is_distributed
+from mmengine.runner import Runner
+from mmengine.utils.dl_utils import set_multi_processing
+
+from ..errors import InputError, MissingFileError, nearest_names
+from .checkpoints import check_fits, check_whole, find_resume_checkpoint, read_seed
+from .preemption import stopping_in_order
+
+_CONFIGS = Path(__file__).parents[2] / 'configs'
+_WRITTEN_TO = ('out_dir', 'save_dir', 'out_file_path', 'tmpdir', 'json_trace_path')
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+def run_train(config: str | Path, work_dir: str | Path | None = None, resume: bool | str = False, amp: bool = False,
+              launcher: str = 'none', cfg_options: Mapping | None = None, seed: int | None = None,
+              auto_scale_lr: bool = False) -> None:
+    """Train as a config says.
+
+    Args:
+        config: The config file.
+        work_dir: Where everything is written; None takes the config's, or ``work_dirs/<name of the config>``.
+        resume: True or 'auto' goes on from the newest whole checkpoint of the work directory (starts where there is
+            none), a path from that checkpoint.
+        amp: Run the forward pass under bfloat16 autocast.
+        launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
+        cfg_options: Values that replace the config's, by dotted key.
+        seed: The run's seed; None takes the config's. A resumed run keeps its own.
+        auto_scale_lr: Scale the learning rate from the config's ``auto_scale_lr.base_batch_size`` to the batch in use.
+
+    Raises:
+        InputError: The config is missing or asks for what cannot be done; a checkpoint is damaged or does not fit.
+        SystemExit: With :data:`~crld_zoo.engine.preemption.PREEMPTED` where the process was told to stop.
+    """
+    with stopping_in_order():
+        cfg = load_config(config, work_dir, cfg_options)
+        prepare(cfg, launcher)
+        if amp:
+            _use_bf16(cfg)
+        if auto_scale_lr:
+            if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+                raise InputError(f'{config} has no auto_scale_lr.base_batch_size to scale the learning rate from.')
+            cfg.auto_scale_lr.enable = True
+        resume = resume or (cfg.get('resume', False) and (cfg.get('load_from') or True))
+        checkpoint, own_seed = _on_main(lambda: _checkpoint_and_seed(cfg.work_dir, resume))
+        _choose_seed(cfg, seed, own_seed)
+        cfg.resume = checkpoint is not None
+        if checkpoint is not None:
+            cfg.load_from = checkpoint
+        runner = Runner.from_cfg(cfg)
+        if checkpoint is not None:
+            check_fits(runner.model, checkpoint)
+            runner.logger.info(f'going on from {checkpoint}')
+        elif resume:
+            runner.logger.info(f'{cfg.work_dir} has no checkpoint to go on from: the run starts from the beginning')
+        runner.train()
+    _leave_group()
+
+
+def run_test(config: str | Path, checkpoint: str | Path, work_dir: str | Path | None = None, launcher: str = 'none',
+             cfg_options: Mapping | None = None) -> dict[str, float]:
+    """Test a checkpoint as a config says, without its teacher or the teacher's files.
+
+    Args:
+        config: The config file.
+        checkpoint: Of the student, from :func:`run_train` or of any layout of :mod:`crld_zoo.models.checkpoints`.
+        work_dir: Where logs are written; None takes the folder ``test`` in the work directory of the training, whose
+            record of the config stays as it is.
+        launcher: As in :func:`run_train`.
+        cfg_options: As in :func:`run_train`.
+
+    Returns:
+        The metrics by name.
+
+    Raises:
+        InputError: The config or the checkpoint is missing or damaged, or one does not fit the other.
+    """
+    from ..models.checkpoints import load_weights  # models are looked up by name everywhere else in this room
+
+    cfg = load_config(config, work_dir, cfg_options)
+    if work_dir is None:
+        cfg.work_dir = str(Path(cfg.work_dir, 'test'))
+    if cfg.get('test_dataloader') is None:
+        raise InputError(f'{config} has no test_dataloader, test_cfg and test_evaluator to test with.')
+    prepare(cfg, launcher)
+    if 'teacher' in cfg.model:
+        cfg.model.teacher = None
+    cfg.load_from, cfg.resume = None, False
+    if zipfile.is_zipfile(checkpoint):
+        check_whole(checkpoint)
+    runner = Runner.from_cfg(cfg)
+    load_weights(getattr(runner.model, 'module', runner.model).student, checkpoint)
+    metrics = runner.test()
+    _leave_group()
+    return metrics
+
+
+def load_config(path: str | Path, work_dir: str | Path | None = None, cfg_options: Mapping | None = None) -> Config:
+    """A config with its options and its work directory.
+
+    Raises:
+        MissingFileError: There is no such file; the nearest names of ``configs/`` are given.
+    """
+    path = Path(path)
+    if not path.is_file():
+        known = {file.stem for folder in (_CONFIGS, path.parent) for file in folder.rglob('*.py')
+                 if not any(part.startswith(('_', '.')) for part in file.relative_to(folder).parts)}
+        raise MissingFileError(f'there is no config {path} ({nearest_names(path.stem, known)})')
+    cfg = Config.fromfile(path)
+    if cfg_options:
+        cfg.merge_from_dict(dict(cfg_options))
+    if work_dir is not None:
+        cfg.work_dir = str(work_dir)
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs', path.stem))
+    return cfg
+
+
+def prepare(cfg: Config, launcher: str = 'none') -> None:
+    """Ready a config for this machine: where it writes, the safeguards that every run has, the process group.
+
+    What the config does not say otherwise is added: the loop that resumes exactly, the hooks that stop a diverging or
+    a preempted run, loader workers that outlive the signal to stop. Without a GPU, processes talk through gloo.
+
+    Raises:
+        InputError: The config writes outside of its work directory, or the launcher needs a GPU.
+    """
+    check_written_paths(cfg)
+    cfg.launcher = launcher
+    cfg.setdefault('default_scope', 'crld_zoo')
+    if cfg.get('default_hooks') is None:
+        cfg.default_hooks = ConfigDict()
+    cfg.default_hooks.setdefault('divergence', ConfigDict(type='DivergenceHook'))
+    cfg.default_hooks.setdefault('preemption', ConfigDict(type='PreemptionHook'))
+    loop = cfg.get('train_cfg')
+    if loop is not None and loop.get('by_epoch', 'type' not in loop):
+        loop.pop('by_epoch', None)
+        loop.type = 'EpochBasedTrainLoop'
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if loader is not None and loader.get('num_workers', 0):
+            loader.setdefault('worker_init_fn', ConfigDict(type='outlive_first_sigterm'))
+            loader.pop('disable_subprocess_warning', None)  # of the function whose place this one takes
+    if launcher != 'none' and not is_distributed():
+        _join_group(cfg, launcher)
+
+
+def check_written_paths(cfg: Config) -> None:
+    """Check that all that a config writes lies in its work directory.
+
+    Raises:
+        InputError: A path lies elsewhere.
+    """
+    home = Path(cfg.work_dir).resolve()
+    for key, path in _written_paths(cfg.to_dict(), ''):
+        if not Path(path).resolve().is_relative_to(home):
+            raise InputError(f"{key}='{path}' lies outside of the work directory {cfg.work_dir}, and a run writes "
+                             'nowhere else: leave it out, or choose another work directory.')
+
+
+def main_guard(command: Callable) -> Callable:
+    """Decorate a tool's main function: what a user can mend ends in one sentence and exit code 2.
+
+    Everything else is a bug and keeps its traceback. With several processes the sentence names the one it comes from.
+    """
+    @wraps(command)
+    def guarded(*args, **kwargs):
+        logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback a line
+        try:
+            return command(*args, **kwargs)
+        except InputError as error:
+            _end(_sentence(error))
+        except OSError as error:
+            if error.filename is None and 'DataLoader worker' not in str(error):
+                raise
+            remedy = 'make room' if error.errno in _NO_ROOM else 'see to this file or folder'
+            _end(f'{_sentence(error)}: {remedy}, then go on with --resume.')
+        except RuntimeError as error:
+            if 'DataLoader worker' not in str(error) or 'Traceback' in str(error):
+                raise
+            _end(f'{str(error).splitlines()[0].strip(". ")}: often the machine is out of memory or of shared memory '
+                 '(/dev/shm); lower num_workers or the batch size, then go on with --resume.')
+        except KeyboardInterrupt:
+            _end('interrupted', code=130)
+    return guarded
+
+
+def _sentence(error: InputError | OSError) -> str:
+    """The error's own words; a loader's worker wraps them in its traceback, whose last line they are."""
+    text = str(error).strip()
+    return text.splitlines()[-1].split('Error: ', 1)[-1] if 'Traceback' in text else text
+
+
+def _end(sentence: str, code: int = 2) -> None:
+    rank = get_rank()
+    print(f'error{f" (process {rank})" if rank else ""}: {sentence}', file=sys.stderr, flush=True)
+    raise SystemExit(code)
+
+
+def _join_group(cfg: Config, launcher: str) -> None:
+    environment = cfg.get('env_cfg', {})
+    set_multi_processing(**environment.get('mp_cfg', {}), distributed=True)
+    # Batch statistics are the main process's, as in its checkpoints: so a resume finds them as they were everywhere.
+    wrapper = ConfigDict(type='MMDistributedDataParallel', broadcast_buffers=True,
+                         find_unused_parameters=cfg.get('find_unused_parameters', False))
+    if torch.cuda.is_available():
+        init_dist(launcher, **environment.get('dist_cfg', {}))
+    elif launcher == 'pytorch':
+        torch.distributed.init_process_group('gloo')
+        wrapper.device_ids = None
+    else:
+        raise InputError(f"launcher '{launcher}' needs GPUs: on CPUs start the processes with torchrun and take the "
+                         "launcher 'pytorch'.")
+    cfg.setdefault('model_wrapper_cfg', wrapper)
+
+
+def _leave_group() -> None:
+    if is_distributed():
+        torch.distributed.destroy_process_group()
+
+
+def _on_main(look: Callable):
+    """What the main process finds, or the error it meets, in every process."""
+    answer = [None, None]
+    if get_rank() == 0:
+        try:
+            answer[0] = look()
+        except InputError as error:
+            answer[1] = error
+    broadcast_object_list(answer)
+    if answer[1] is not None:
+        raise answer[1]
+    return answer[0]
+
+
+def _checkpoint_and_seed(work_dir: str, resume: bool | str) -> tuple[str | None, int | None]:
+    path = find_resume_checkpoint(work_dir) if resume in (True, 'auto') else resume or None
+    return (None, None) if path is None else (str(path), read_seed(path))
+
+
+def _choose_seed(cfg: Config, seed: int | None, of_checkpoint: int | None) -> None:
+    if seed is not None and not 0 <= seed < 2**32:
+        raise InputError(f'the seed must be from 0 to {2**32 - 1}, not {seed}.')
+    if None not in (seed, of_checkpoint) and seed != of_checkpoint:
+        raise InputError(f'the run to resume has the seed {of_checkpoint}, not {seed}: leave the seed out, or start a '
+                         'new run in another work directory.')
+    for chosen in (of_checkpoint, seed):
+        if chosen is not None:
+            cfg.merge_from_dict({'randomness.seed': chosen})
+            return
+
+
+def _use_bf16(cfg: Config) -> None:
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'Bf16OptimWrapper'):
+        raise InputError(f'--amp replaces an OptimWrapper, but the config has a {kind}: set its precision in the '
+                         'config.')
+    if kind == 'OptimWrapper':
+        cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+
+
+def _written_paths(part, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(part, dict):
+        for name, value in part.items():
+            inner = f'{key}.{name}' if key else str(name)
+            if name in _WRITTEN_TO and isinstance(value, str) and '://' not in value:
+                yield inner, value
+            else:
+                yield from _written_paths(value, inner)
+    elif isinstance(part, list | tuple):
+        for number, value in enumerate(part):
+            yield from _written_paths(value, f'{key}.{number}')

@@ -1,0 +1,96 @@
+"""The training loop: what can be resumed at any iteration as if it had never stopped."""
+
+from __future__ import annotations
+
+import mmengine.runner
+from mmengine.dist import broadcast, get_rank
+
+from crld_zoo.errors import InputError
+from crld_zoo.registry import LOOPS
+
+from .divergence import StepSkipped
+from .randomness import Stream, seed_generators, seeded_loader
+
+
+@LOOPS.register_module()
+class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
+    """MMEngine's epoch-based loop with exact resume.
+
+    Two pieces of progress go into every checkpoint beside MMEngine's epoch and iteration: how many batches of the
+    running epoch are done, and which epoch was validated last. So a resume goes on with the next batch (the ones
+    before are skipped by the sampler, none is loaded) and makes up for a validation that was cut off. Randomness is
+    what :mod:`~crld_zoo.engine.randomness` says.
+
+    Args:
+        runner: The runner.
+        dataloader: Config of the training loader.
+        **options: MMEngine's: ``max_epochs``, ``val_begin``, ``val_interval``, ``dynamic_intervals``.
+    """
+
+    def __init__(self, runner, dataloader: dict, **options) -> None:
+        if not isinstance(dataloader, dict):
+            raise InputError('train_dataloader must be a config: a loader that is built already cannot be resumed '
+                             'exactly.')
+        super().__init__(runner, seeded_loader(dataloader), **options)
+        runner.message_hub.update_info_dict(dict(batches_done=0, last_validated=0))
+
+    def run(self):
+        """Train from where the runner stands to the end."""
+        self.runner.call_hook('before_train')
+        self._follow_seed()
+        self._validate_if_due()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._validate_if_due()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def run_epoch(self) -> None:
+        """Train on what is left of the epoch."""
+        runner, hub, epoch = self.runner, self.runner.message_hub, self._epoch
+        done = hub.get_info('batches_done')
+        if done > len(self.dataloader) or (done and hub.get_info('batches_per_epoch') != len(self.dataloader)):
+            raise InputError(f"the checkpoint stands in the middle of an epoch of {hub.get_info('batches_per_epoch')} "
+                             f'batches, but now an epoch has {len(self.dataloader)}: resume with the data, batch size '
+                             'and number of processes it was made with, or from the end of an epoch.')
+        hub.update_info('batches_per_epoch', len(self.dataloader))
+        rank = get_rank()
+        seed_generators(Stream.EPOCH, runner.seed, epoch, rank=rank)
+        runner.call_hook('before_train_epoch')
+        runner.model.train()
+        self.dataloader.batch_sampler.place(runner.seed, epoch, first=done)
+        for index, batch in enumerate(self.dataloader, start=done):
+            seed_generators(Stream.ITERATION, runner.seed, epoch, index, rank)
+            hub.update_info('batches_done', index + 1)
+            self.run_iter(index, batch)
+        hub.update_info('batches_done', 0)
+        runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch) -> None:
+        """One training step, unless :class:`DivergenceHook` skips it."""
+        try:
+            super().run_iter(idx, data_batch)
+        except StepSkipped:
+            self.runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=None)
+            self._iter += 1
+
+    def _follow_seed(self) -> None:
+        """A resume may have replaced the run's seed after the sampler was built with another one."""
+        sampler = self.dataloader.batch_sampler.sampler
+        if hasattr(sampler, 'seed') and not self.runner._randomness_cfg.get('diff_rank_seed', False):
+            sampler.seed = self.runner.seed
+
+    def _validate_if_due(self) -> None:
+        runner, epoch = self.runner, self._epoch
+        self._decide_current_val_interval()
+        if (runner.val_loop is None or epoch < self.val_begin
+                or epoch <= runner.message_hub.get_info('last_validated')
+                or (epoch % self.val_interval and epoch != self._max_epochs)):
+            return
+        # Only the hooks that follow a complete validation save a checkpoint before the next iteration.
+        runner.message_hub.update_info('last_validated', epoch)
+        seed_generators(Stream.VALIDATION, runner.seed, epoch)
+        for buffer in runner.model.buffers():  # validate what the main process saves
+            broadcast(buffer)
+        runner.val_loop.run()

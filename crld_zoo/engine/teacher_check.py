@@ -1,0 +1,143 @@
+"""The teacher's own accuracy, measured once, before a training builds on it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import torch
+from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from ..errors import InputError
+from ..registry import HOOKS
+from .storage import write_whole
+
+RECORDS = 'teacher_accuracy.json'
+"""The file in the work dir that keeps what was measured."""
+
+SAMPLED = 64
+"""How many items tell one data set from another."""
+
+
+@HOOKS.register_module()
+class TeacherAccuracyHook(Hook):
+    """Measures the teacher's top-1 accuracy on the validation set before training, and holds it against ``expect``.
+
+    Most ways to spoil a teacher leave no error: another normalization, blue first, classes in another order. They all
+    show here. The accuracy is measured through the model's own preprocessor, so the teacher sees what it will see in
+    training, without augmentation. It is kept in the work dir by the teacher's weights and the data, so a resumed or
+    repeated run does not measure again.
+
+    Args:
+        tolerance: How many points below the teacher's ``expect`` are let pass.
+
+    Raises:
+        InputError: The teacher is further below.
+    """
+
+    def __init__(self, tolerance: float = 5.) -> None:
+        if tolerance < 0:
+            raise InputError(f'tolerance={tolerance} of TeacherAccuracyHook: percentage points, 0 or more')
+        self.tolerance = tolerance
+
+    def before_train(self, runner: Runner) -> None:
+        """Measure, or take what was measured before, and compare."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        teacher = getattr(model, 'teacher', None)
+        if teacher is None:
+            return
+        judged = [teacher, *(member for member in getattr(teacher, 'teachers', ()) if member.expect is not None)]
+        if runner.val_loop is None:
+            if any(one.expect is not None for one in judged):
+                runner.logger.warning('the accuracy of the teacher is not checked: there is no val_dataloader')
+            return
+        loader = runner.val_loop.dataloader
+        path = Path(runner.work_dir, RECORDS)
+        data = _data_digest(loader.dataset)
+        for one in judged:
+            key = hashlib.sha256(f'{one.fingerprint()} {data}'.encode()).hexdigest()
+            accuracy = _recall(path, key)
+            how = 'measured before'
+            if accuracy is None:
+                accuracy, how = measure_accuracy(model, one, loader), 'measured'
+                if is_main_process():
+                    _remember(path, key, one.name, accuracy, len(loader.dataset))
+            self._judge(runner.logger, one, accuracy, how)
+
+    def _judge(self, logger: logging.Logger, teacher: nn.Module, accuracy: float, how: str) -> None:
+        expected = '' if teacher.expect is None else f', expected {teacher.expect:.2f}'
+        logger.info(f'teacher {teacher.name}: top-1 {accuracy:.2f} on the validation set ({how}{expected})')
+        if teacher.expect is not None and accuracy < teacher.expect - self.tolerance:
+            raise InputError(
+                f'the teacher {teacher.name} has a top-1 of {accuracy:.2f} on the validation set, far below the '
+                f'{teacher.expect:.2f} that its config expects; the usual causes: its normalization (mean and std), '
+                'the order of the channels (bgr), the order of the classes (classes), the size of its images (size), '
+                'a checkpoint of another data set; if the figure is right, correct expect')
+
+
+@torch.no_grad()
+def measure_accuracy(model: nn.Module, teacher: nn.Module, loader: DataLoader) -> float:
+    """Top-1 of a teacher in percent, over every sample of a loader, on all processes together.
+
+    Args:
+        model: The model whose preprocessor makes the teacher's input of a batch.
+        teacher: A teacher that knows how that preprocessor normalizes.
+        loader: Images with labels, sharded as MMEngine's ``DefaultSampler`` does.
+    """
+    correct = []
+    with torch.random.fork_rng(devices=[]):  # a loader draws a seed, which a run that measures nothing would not
+        for batch in loader:
+            batch = model.data_preprocessor(batch, False)
+            logits = teacher(batch['inputs'])
+            correct.append((logits.argmax(1) == _labels(batch['data_samples']).to(logits.device)).cpu())
+    shards = all_gather_object(torch.cat(correct))
+    length = min(len(shard) for shard in shards)
+    in_order = torch.stack([shard[:length] for shard in shards], 1).flatten()  # the last ones fill up the shards
+    return 100. * in_order[:len(loader.dataset)].double().mean().item()
+
+
+def _labels(data_samples: Tensor | list) -> Tensor:
+    if isinstance(data_samples, Tensor):
+        return data_samples
+    return torch.cat([sample.gt_label for sample in data_samples])
+
+
+def _data_digest(dataset) -> str:
+    """A digest of a data set: its kind and size, all its labels where it tells them, and some of its items."""
+    digest = hashlib.sha256(f'{type(dataset).__name__} {len(dataset)}'.encode())
+    labels = dataset.get_gt_labels() if hasattr(dataset, 'get_gt_labels') else getattr(dataset, 'labels', ())
+    digest.update(torch.as_tensor(labels).cpu().numpy().tobytes())
+    for index in torch.linspace(0, len(dataset) - 1, min(len(dataset), SAMPLED)).long().tolist():
+        item = dataset[index]
+        label = item['data_samples'] if isinstance(item['data_samples'], Tensor) else item['data_samples'].gt_label
+        for part in (item['inputs'], label):
+            digest.update(part.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _recall(path: Path, key: str) -> float | None:
+    """What the main process finds in the records: processes on other machines may not see the file."""
+    found = [None]
+    if is_main_process():
+        found = [_read(path).get(key, {}).get('top1')]
+    broadcast_object_list(found)
+    return found[0]
+
+
+def _remember(path: Path, key: str, name: str, accuracy: float, images: int) -> None:
+    records = {**_read(path), key: dict(teacher=name, top1=accuracy, images=images)}
+    write_whole(json.dumps(records, indent=1).encode(), path)
+
+
+def _read(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):  # nothing is lost but the time to measure again
+        return {}
