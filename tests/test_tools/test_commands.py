@@ -1,0 +1,157 @@
+"""The commands as a user runs them: train, kill, resume, test, list, quickstart, and what bad input gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from crld_zoo.distillers import DKD
+from crld_zoo.models.sources import build_network
+
+TEACHER, STUDENT = 'configs/quickstart/ce_r20_digits.py', 'configs/quickstart/dkd+crld_r20_r8_digits.py'
+SMALL = ['--cfg-options', 'model.student.model=crld_zoo::resnet8', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
+
+
+def run(root: Path, *arguments: str | Path, code: int = 0) -> str:
+    """Run a tool in the repository; its output. Fails if it exits with another code."""
+    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=root, capture_output=True, text=True, timeout=240,
+                          env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output[-3000:]
+    return output
+
+
+def sentence(output: str) -> str:
+    """The error that a tool ends with, which is one line and no traceback."""
+    assert 'Traceback' not in output
+    (line,) = [line for line in output.splitlines() if line.startswith('error: ')]
+    return line
+
+
+@pytest.fixture(scope='module')
+def teacher(root, tmp_path_factory) -> Path:
+    """The checkpoint of a small teacher, trained by the command."""
+    work_dir = tmp_path_factory.mktemp('teacher')
+    run(root, 'tools/train.py', TEACHER, '--work-dir', work_dir, *SMALL)
+    return work_dir / 'epoch_1.pth'
+
+
+def options(teacher: Path, epochs: int = 2, *more: str) -> list[str]:
+    return ['--cfg-options', 'model.teacher.model=crld_zoo::resnet8', f'model.teacher.checkpoint={teacher}',
+            f'train_cfg.max_epochs={epochs}', 'train_cfg.val_interval=1', 'train_dataloader.batch_size=10',
+            'default_hooks.checkpoint.interval=1', *more]
+
+
+@pytest.fixture(scope='module')
+def student(root, teacher, tmp_path_factory) -> Path:
+    """The work directory of a distilled student, trained by the command without interruption."""
+    work_dir = tmp_path_factory.mktemp('student')
+    run(root, 'tools/train.py', STUDENT, '--work-dir', work_dir, *options(teacher, 6))
+    return work_dir
+
+
+def test_training_leaves_a_checkpoint_that_is_the_plain_student(student):
+    state = torch.load(student / 'epoch_6.pth', weights_only=True)['state_dict']
+    plain = build_network('crld_zoo::resnet8', num_classes=10)
+    plain.load_state_dict(state, strict=True)
+
+
+def test_training_logs_every_term(student):
+    log = next(student.glob('*/vis_data/scalars.json'))
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    trained = next(row for row in rows if 'loss' in row)
+    assert {'loss_ce', 'loss_wv', 'loss_cv', 'keep_weak', 'keep_strong'} <= trained.keys()
+    total = trained['loss_ce'] + trained['loss_wv'] + trained['loss_cv']
+    assert trained['loss'] == pytest.approx(total, rel=1e-5), 'the statistics are no losses'
+    assert any('accuracy/top1' in row for row in rows)
+
+
+def test_testing_needs_no_teacher(root, student, tmp_path):
+    output = run(root, 'tools/test.py', STUDENT, student / 'epoch_6.pth', '--work-dir', tmp_path,
+                 '--cfg-options', f'model.teacher.checkpoint={tmp_path / "gone.pth"}')
+    assert 'accuracy/top1' in output
+
+
+def test_killed_and_resumed_equals_undisturbed(root, teacher, student, tmp_path):
+    command = [sys.executable, 'tools/train.py', STUDENT, '--work-dir', str(tmp_path), *options(teacher, 6)]
+    process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                               env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    deadline = time.monotonic() + 120
+    while not (tmp_path / 'epoch_2.pth').exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / 'epoch_6.pth').exists()
+    run(root, *command[1:4], str(tmp_path), '--resume', *options(teacher, 6))
+    whole, resumed = (torch.load(folder / 'epoch_6.pth', weights_only=True) for folder in (student, tmp_path))
+    for key, value in whole['state_dict'].items():
+        assert torch.equal(value, resumed['state_dict'][key]), key
+    for number, state in whole['optimizer']['state'].items():
+        assert torch.equal(state['momentum_buffer'], resumed['optimizer']['state'][number]['momentum_buffer'])
+
+
+def test_the_warmup_follows_the_epoch(root, teacher, student):
+    """Epoch 1 of DKD's warm-up weighs 1/20 of the pair loss: its log shows the growth that the factor explains."""
+    assert DKD().warmup == 20
+    log = next(student.glob('*/vis_data/scalars.json'))
+    rows = [json.loads(line) for line in log.read_text().splitlines()]
+    by_epoch = {row['epoch']: row['loss_wv'] + row['loss_cv'] for row in rows if 'loss_wv' in row}
+    assert by_epoch[6] > 2 * by_epoch[1]
+
+
+def test_listing(root):
+    output = run(root, 'tools/list.py')
+    for word in ('DKD', 'CRLD', 'RandAugment', 'CIFARResNet', 'Digits', STUDENT):
+        assert word in output
+    only = run(root, 'tools/list.py', 'decorators')
+    assert 'CRLD' in only
+    assert 'RandAugment' not in only
+
+
+@pytest.mark.slow
+def test_quickstart(root, tmp_path):
+    output = run(root, 'tools/quickstart.py', '--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=1',
+                 'default_hooks.checkpoint.interval=1')
+    for word in ('top-1', 'ECE', 'DKD+CRLD', 'dkd+crld_r20_r8_digits'):
+        assert word in output
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['model.distiller.distiller.type=DKDD'], "unknown distiller 'DKDD' (nearest: DKD"),
+    (['model.distiller.distiller.type=TfNKD'], 'CRLD cannot decorate TfNKD: it learns from no teacher'),
+    (['model.distiller.tau_w=1.5'], 'tau_w is a confidence and must lie between 0 and 1'),
+    (['model.teacher.num_classes=20'], '20'),
+    (['model.teacher.checkpoint=no/such/file.pth'], 'no/such/file.pth'),
+    (['model.teacher.model=crld_zoo::resnet14'], 'resnet8'),
+    (['optim_wrapper.optimizer.lr=1e30', 'train_cfg.max_epochs=4'], 'not finite at iteration'),
+])
+def test_bad_input_ends_in_a_sentence(root, teacher, tmp_path, arguments, message):
+    output = run(root, 'tools/train.py', STUDENT, '--work-dir', tmp_path, *options(teacher, 2, *arguments), code=2)
+    assert message in sentence(output)
+    assert not list(tmp_path.glob('*.tmp*'))
+
+
+def test_damaged_teachers_are_refused(root, teacher, tmp_path):
+    cut = tmp_path / 'cut.pth'
+    cut.write_bytes(teacher.read_bytes()[:-2000])
+    content = torch.load(teacher, weights_only=True)
+    partial = tmp_path / 'partial.pth'
+    torch.save({key: value for key, value in content['state_dict'].items() if 'layer3' not in key}, partial)
+    for file in (cut, partial):
+        output = run(root, 'tools/train.py', STUDENT, '--work-dir', tmp_path / 'run', *options(file), code=2)
+        assert file.name in sentence(output)
+
+
+def test_a_missing_config_is_compared_with_those_there_are(root, tmp_path):
+    output = run(root, 'tools/train.py', 'configs/quickstart/kd_r20_r8_digit.py', code=2)
+    assert 'kd_r20_r8_digits' in sentence(output)
+    output = run(root, 'tools/test.py', STUDENT, tmp_path / 'none.pth', code=2)
+    assert 'none.pth' in sentence(output)
