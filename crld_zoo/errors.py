@@ -29,10 +29,10 @@ def nearest_names(name: str, known: Iterable[str], count: int = 3) -> str:
     """A clause that names the known names nearest to ``name``; case is ignored.
 
     >>> nearest_names('DKDD', ['KD', 'DKD', 'NKD'])
-    'nearest: DKD, NKD, KD'
+    'nearest: DKD, KD, NKD'
     """
     by_lower = {candidate.lower(): candidate for candidate in sorted(known)}
     close = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)
     if close:
         return 'nearest: ' + ', '.join(by_lower[match] for match in close)
-    return 'known: ' + ', '.join(sorted(by_lower.values())) if by_lower else 'none is registered'
+    return 'known: ' + ', '.join(sorted(by_lower.values())) if by_lower else 'there is none'

@@ -13,7 +13,7 @@ import mmengine.registry as engine
 import mmpretrain.registry as pretrain
 from mmengine.registry import Registry, build_from_cfg
 
-from .errors import UnknownNameError, nearest_names
+from .errors import InputError, UnknownNameError, nearest_names
 
 PLUGINS = 'crld_zoo.plugins'
 
@@ -26,6 +26,8 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
 def _build_by_name(cfg: dict, registry: Registry, default_args: dict | None = None):
     """Build from a config; an unknown name or option is answered with the nearest ones."""
     kind = cfg.get('type')
+    if kind is None:
+        raise InputError(f"a {registry.name}'s config needs a type ({nearest_names('', registry.module_dict)}): {cfg}.")
     module = registry.get(kind) if isinstance(kind, str) else kind
     if module is None:
         near = nearest_names(str(kind), registry.module_dict)
@@ -35,6 +37,11 @@ def _build_by_name(cfg: dict, registry: Registry, default_args: dict | None = No
     if not any(option.kind is option.VAR_KEYWORD for option in options.values()):
         for name in cfg.keys() - {'type', '_scope_'} - options.keys():
             raise UnknownNameError(f"{registry.name} '{kind}' has no option '{name}' ({nearest_names(name, options)}).")
+    given = cfg.keys() | (default_args or {}).keys()
+    for name, option in options.items():
+        if option.default is option.empty and option.kind not in (option.VAR_POSITIONAL, option.VAR_KEYWORD) \
+                and name not in given:
+            raise InputError(f"{registry.name} '{kind}' needs the option '{name}'.")
     return build_from_cfg(cfg, registry, default_args)
 
 

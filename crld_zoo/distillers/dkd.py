@@ -9,7 +9,7 @@ from crld_zoo.progress import current_progress
 from crld_zoo.registry import DISTILLERS
 
 from .base import PairDistiller, Prediction, require_nonnegative, require_positive
-from .functional import kl_divergence, other_logits, soft_target, target_logit
+from .functional import at_target, kl_divergence, other_logits, soft_target
 
 
 def decoupled_divergence(logits_s: Tensor, logits_t: Tensor, target: Tensor, alpha: float, beta: float) -> Tensor:
@@ -20,7 +20,7 @@ def decoupled_divergence(logits_s: Tensor, logits_t: Tensor, target: Tensor, alp
 
     def split(logits: Tensor) -> tuple[Tensor, Tensor]:
         others = other_logits(logits, target)
-        two_way = torch.stack([target_logit(logits, target), others.logsumexp(1)], dim=1)
+        two_way = torch.stack([at_target(logits, target), others.logsumexp(1)], dim=1)
         return two_way.log_softmax(1), others.log_softmax(1)
 
     (two_way_s, others_s), (two_way_t, others_t) = split(logits_s), split(logits_t)

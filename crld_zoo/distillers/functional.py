@@ -52,7 +52,7 @@ def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
     return F.kl_div(log_q, log_p, reduction='none', log_target=True).sum(-1)
 
 
-def target_logit(logits: Tensor, target: Tensor) -> Tensor:
+def at_target(logits: Tensor, target: Tensor) -> Tensor:
     """The value ``(N,)`` of each row ``(N, K)`` at its target ``(N,)``."""
     return logits.gather(1, _column(target)).squeeze(1)
 

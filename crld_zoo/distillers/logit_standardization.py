@@ -26,7 +26,8 @@ class LogitStandardization(PairDistiller):
     """A decorator: any pair distiller on logits of mean 0 and variance 1 (Sun et al., CVPR 2024).
 
     The labels' cross-entropy keeps the raw logits. Nothing else of the decorated distiller changes: its weights,
-    views and schedule remain.
+    views and schedule remain. All that it computes from logits sees the standardized ones; the published code for MLLD
+    standardizes its instance level alone.
 
     Args:
         distiller: Config of the distiller to decorate, or the distiller. With KD the paper uses

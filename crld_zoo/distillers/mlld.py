@@ -32,6 +32,7 @@ class Levels(NamedTuple):
     classes: Tensor
 
 
+@soft_target
 def multi_level(logits_s: Tensor, logits_t: Tensor, temperatures: Sequence[float]) -> Levels:
     """All levels at all temperatures at once: a loop would launch several hundred small kernels."""
     log_s = torch.stack([logits_s / t for t in temperatures]).log_softmax(-1)
@@ -78,7 +79,8 @@ class MLLD(PairDistiller):
     """Instance, batch and class level at five temperatures, on both views (Jin et al., CVPR 2023).
 
     By itself it trains on both views and, on the weak one, leaves out samples and classes that the teacher is more
-    than median sure of. Under a decorator that pairs views itself, such as CRLD, it is the loss of one pair.
+    than median sure of. Under a decorator that pairs views itself, such as CRLD, it is the loss of one pair, and
+    ``variant`` does not matter.
 
     ``variant='reference'`` computes what the published code does: the mask scales averaged losses, two strong instance
     terms read the weak logits, the strong view has no batch and class term. ``variant='paper'`` masks each sample and
@@ -110,9 +112,8 @@ class MLLD(PairDistiller):
 
     def distill(self, student: dict[str, Prediction], teacher: dict[str, Prediction],
                 target: Tensor) -> dict[str, Tensor]:
-        levels = soft_target(multi_level)
-        weak = levels(student['weak'].logits, teacher['weak'].logits, self.temperatures)
-        strong = levels(student['strong'].logits, teacher['strong'].logits, self.temperatures)
+        weak = multi_level(student['weak'].logits, teacher['weak'].logits, self.temperatures)
+        strong = multi_level(student['strong'].logits, teacher['strong'].logits, self.temperatures)
         of_sample, of_class = least_confident(teacher['weak'].logits)
         terms = self._reference if self.variant == 'reference' else self._paper
         return {name: self.kd_weight * loss for name, loss in terms(weak, strong, of_sample, of_class).items()}

@@ -7,7 +7,7 @@ from torch import Tensor
 from crld_zoo.registry import DISTILLERS
 
 from .base import PairDistiller, Prediction, require_nonnegative, require_positive
-from .functional import other_logits, soft_target, target_logit
+from .functional import at_target, other_logits, soft_target
 
 
 @soft_target
@@ -29,7 +29,7 @@ def nkd_loss(logits_s: Tensor, logits_t: Tensor, target: Tensor, *, gamma: float
     Raises:
         InputError: The target holds no class indices.
     """
-    target_term = target_logit(logits_t.softmax(1), target) * target_logit(logits_s.log_softmax(1), target)
+    target_term = at_target(logits_t.softmax(1), target) * at_target(logits_s.log_softmax(1), target)
     others_s = (other_logits(logits_s, target) / temperature).log_softmax(1)
     others_t = (other_logits(logits_t, target) / temperature).softmax(1)
     return -target_term - gamma * temperature ** 2 * (others_t * others_s).sum(1)

@@ -15,6 +15,7 @@ from crld_zoo.distillers import Distiller, Prediction
 from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS, MODELS
 
+from .preprocessor import ViewPreprocessor
 from .sources import build_network, count_classes, logits_and_features
 from .teacher import Teacher
 
@@ -69,6 +70,8 @@ class Distillation(BaseModel):
         self.student = _build_student(student)
         self.distiller = DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller
         self.student_forward = student_forward
+        if isinstance(self.data_preprocessor, ViewPreprocessor):
+            self.data_preprocessor.needed_views = self.distiller.views
         self._teacher = _Outside(self._build_teacher(teacher))
         self.register_state_dict_post_hook(_name_student_keys_plainly)
         self.register_load_state_dict_pre_hook(_accept_plain_student_keys)

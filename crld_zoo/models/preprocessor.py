@@ -34,6 +34,9 @@ class ViewPreprocessor(BaseDataPreprocessor):
         to_rgb: Swap the first and the last channel. mmcv loads images as BGR; the in-memory data sets hold RGB.
         channels_last: Give the images the memory format that convolutions on many devices prefer.
         seed: Seed of the views' random stream; None takes the run's.
+
+    Attributes:
+        needed_views: Names of the views that somebody looks at; others are not made. All, if None.
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], views: dict[str, list] | None = None,
@@ -50,6 +53,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         self.to_rgb = to_rgb
         self.channels_last = channels_last
         self.views = None if views is None else Views(views, seed=seed)
+        self.needed_views: Sequence[str] | None = None
         self._calls = 0
 
     def forward(self, data: dict, training: bool = False) -> dict:
@@ -106,13 +110,17 @@ class ViewPreprocessor(BaseDataPreprocessor):
         if self.views is None:
             return {self.view_names[0]: images}
         self._reseed()
-        return self.views(images)
+        return {name: self.views.view(name, images) for name in self.views.names if self._is_needed(name)}
 
     def _finish_views(self, views: dict[str, Tensor]) -> dict[str, Tensor]:
+        views = {name: view for name, view in views.items() if self._is_needed(name)}
         if self.views is None:
             return views
         self._reseed()
         return {name: self.views.view(name, view) if name in self.views else view for name, view in views.items()}
+
+    def _is_needed(self, name: str) -> bool:
+        return self.needed_views is None or name in self.needed_views
 
     def _normalize(self, images: Tensor) -> Tensor:
         return normalize(images, self.channel_mean, self.channel_std, channels_last=self.channels_last)

@@ -60,6 +60,17 @@ def test_views_are_made_of_one_batch():
     assert not torch.equal(views['weak'], views['strong'])
 
 
+def test_views_that_nobody_needs_are_not_made():
+    data = dict(inputs=images(), data_samples=torch.zeros(5))
+    both, one = (ViewPreprocessor(MEAN, STD, views=VIEWS, seed=0) for _ in range(2))
+    one.needed_views = ('weak',)
+    views = one(data, training=True)['inputs']
+    assert list(views) == ['weak']
+    assert torch.equal(views['weak'], both(data, training=True)['inputs']['weak'])
+    multi_view = dict(inputs=[list(images()), list(images())], data_samples=None)
+    assert list(one(multi_view, training=True)['inputs']) == ['weak']
+
+
 def test_cropped_views_are_finished_on_the_device():
     preprocessor = ViewPreprocessor(MEAN, STD, views=dict(strong=[dict(type='Cutout')]), seed=0)
     weak, strong = images(), torch.zeros(5, 3, 8, 8, dtype=torch.uint8)
