@@ -34,7 +34,7 @@ def test_nearest_names_are_limited_in_number():
 
 
 def test_nearest_names_where_nothing_is_known():
-    assert nearest_names('KD', []) == 'none is registered'
+    assert nearest_names('KD', []) == 'there is none'
 
 
 def test_doctests():

@@ -12,7 +12,7 @@ from mmengine.registry import Registry
 
 from crld_zoo import registry
 from crld_zoo.distillers import KD
-from crld_zoo.errors import UnknownNameError
+from crld_zoo.errors import InputError, UnknownNameError
 from crld_zoo.registry import DISTILLERS
 
 ROOTS = {name: root for name, root in vars(mmengine.registry).items() if isinstance(root, Registry)}
@@ -60,6 +60,15 @@ def test_unknown_option_is_answered_with_the_nearest(config, sentence):
     with pytest.raises(UnknownNameError) as caught:
         DISTILLERS.build(config)
     assert str(caught.value).startswith(sentence)
+
+
+@pytest.mark.parametrize(('config', 'sentence'), [
+    (dict(type='CRLD'), "distiller 'CRLD' needs the option 'distiller'"),
+    (dict(temperature=4.0), "a distiller's config needs a type"),
+])
+def test_what_is_missing_is_named(config, sentence):
+    with pytest.raises(InputError, match=sentence):
+        DISTILLERS.build(config)
 
 
 def test_a_class_that_takes_any_option_gets_it():
