@@ -9,9 +9,11 @@ from .launch import load_config, main_guard, prepare, run_test, run_train
 from .loops import EpochBasedTrainLoop
 from .preemption import PREEMPTED, PreemptionHook, stopping_in_order
 from .randomness import SeededBatchSampler, SeededDataset
+from .teacher_check import TeacherAccuracyHook
 
 __all__ = [
-    'PREEMPTED', 'Bf16OptimWrapper', 'CheckpointHook', 'DivergenceError', 'DivergenceHook', 'EpochBasedTrainLoop',
-    'PreemptionHook', 'SeededBatchSampler', 'SeededDataset', 'check_fits', 'check_whole', 'find_resume_checkpoint',
-    'load_config', 'load_weights_only', 'main_guard', 'prepare', 'run_test', 'run_train', 'stopping_in_order',
+    'Bf16OptimWrapper', 'CheckpointHook', 'DivergenceError', 'DivergenceHook', 'EpochBasedTrainLoop', 'PREEMPTED',
+    'PreemptionHook', 'SeededBatchSampler', 'SeededDataset', 'TeacherAccuracyHook', 'check_fits', 'check_whole',
+    'find_resume_checkpoint', 'load_config', 'load_weights_only', 'main_guard', 'prepare', 'run_test', 'run_train',
+    'stopping_in_order',
 ]

@@ -153,7 +153,7 @@ def prepare(cfg: Config, launcher: str = 'none') -> None:
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if loader is not None and loader.get('num_workers', 0):
-            loader.setdefault('worker_init_fn', ConfigDict(type='outlive_first_sigterm'))
+            loader.setdefault('worker_init_fn', ConfigDict(type='obey_only_the_trainer'))
             loader.pop('disable_subprocess_warning', None)  # of the function whose place this one takes
     if launcher != 'none' and not is_distributed():
         _join_group(cfg, launcher)

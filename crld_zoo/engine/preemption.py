@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,15 +131,19 @@ class PreemptionHook(Hook):
 
 
 @FUNCTIONS.register_module()
-def outlive_first_sigterm(worker_id: int) -> None:
+def obey_only_the_trainer(worker_id: int) -> None:
     """``worker_init_fn`` of loader workers: a signal to the whole job must not take the loader from its trainer.
 
-    Schedulers signal every process of a job. The trainer still needs its workers for the iteration that it finishes,
-    and ends them itself: by closing their queues, then by SIGTERM. So a worker lets the first SIGTERM pass.
+    Schedulers signal every process of a job, but the trainer still needs its workers for the iteration that it
+    finishes, and ends them itself. So a worker heeds no SIGTERM but its parent's (where the system tells who sent it).
     """
-    def first(number: int, frame) -> None:
-        signal.signal(number, signal.SIG_DFL)
+    if get_worker_info() is None or not hasattr(signal, 'sigwaitinfo'):
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
-    if get_worker_info() is not None:
-        signal.signal(signal.SIGTERM, first)
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    def listen() -> None:
+        while signal.sigwaitinfo([signal.SIGTERM]).si_pid != os.getppid():
+            pass
+        os._exit(0)
+
+    threading.Thread(target=listen, daemon=True).start()

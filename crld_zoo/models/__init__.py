@@ -2,7 +2,8 @@
 
 from . import backbones  # noqa: F401  registers them
 from .distillation import Distillation
+from .ensemble import TeacherEnsemble
 from .preprocessor import ViewPreprocessor
 from .teacher import Teacher
 
-__all__ = ['Distillation', 'Teacher', 'ViewPreprocessor']
+__all__ = ['Distillation', 'Teacher', 'TeacherEnsemble', 'ViewPreprocessor']

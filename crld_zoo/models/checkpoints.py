@@ -30,8 +30,7 @@ from torch import Tensor, nn
 
 from crld_zoo.errors import InputError, MissingFileError
 
-AVERAGED = ('state_dict_ema', 'model_ema', 'ema')
-WRAPPERS = (*AVERAGED, 'state_dict', 'model', 'model_state_dict', 'net', 'network')
+WRAPPERS = ('state_dict_ema', 'model_ema', 'ema', 'state_dict', 'model', 'model_state_dict', 'net', 'network')
 """Keys under which files keep the weights, the averaged ones first. MMEngine stores its averaged weights as
 ``state_dict`` and the raw ones as ``ema_state_dict``, so they need no entry."""
 
@@ -69,14 +68,11 @@ def load_weights(network: nn.Module, checkpoint: str | os.PathLike, *, trust_pic
     own = {key: value.shape for key, value in network.state_dict().items()}
     renamed = _renamed(weights, own)
     try:
-        missing, unexpected = network.load_state_dict(renamed, strict=False)
+        fits = network.load_state_dict(renamed, strict=False) == ([], [])
     except RuntimeError as error:
         if 'size mismatch' not in str(error):
             raise
-        missing, unexpected = [], []
         fits = False
-    else:
-        fits = not missing and not unexpected
     if not fits:
         raise InputError(_misfit(path, {key: value.shape for key, value in renamed.items()}, own))
     print_log(f'loaded all {len(weights)} tensors of {path}', logger='current')
@@ -85,27 +81,30 @@ def load_weights(network: nn.Module, checkpoint: str | os.PathLike, *, trust_pic
 def locate(checkpoint: str | os.PathLike) -> Path:
     """The local file of a path or URL; a URL is downloaded once, into torch hub's folder of checkpoints.
 
-    A path is looked up as written, then by its file name in torch hub's folder, where libraries keep their downloads.
+    A name without a folder is looked up in the working directory and then in torch hub's folder, where the libraries
+    keep their downloads.
 
     Raises:
         MissingFileError: There is no such file.
         InputError: The URL cannot be reached.
     """
-    cache = Path(torch.hub.get_dir(), 'checkpoints')
+    hub = Path(torch.hub.get_dir(), 'checkpoints')
     if re.match(r'https?://', str(checkpoint)):
-        return _download(str(checkpoint), cache)
+        return _download(str(checkpoint), hub)
     path = Path(checkpoint).expanduser()
-    for candidate in (path, cache / path.name):
+    candidates = (path, hub / path) if path.name == str(path) else (path,)
+    for candidate in candidates:
         if candidate.is_file():
             return candidate
-    raise MissingFileError(f"no checkpoint '{checkpoint}': looked for {path.absolute()} and {cache / path.name}; "
-                           'correct the path, or put the file there')
+    looked = ' and '.join(str(candidate.absolute()) for candidate in candidates)
+    raise MissingFileError(f"no checkpoint '{checkpoint}': looked for {looked}; correct the path, or put the file "
+                           'there')
 
 
-def _download(url: str, cache: Path) -> Path:
-    path = cache / Path(urlparse(url).path).name
+def _download(url: str, hub: Path) -> Path:
+    path = hub / Path(urlparse(url).path).name
     if not path.is_file():
-        cache.mkdir(parents=True, exist_ok=True)
+        hub.mkdir(parents=True, exist_ok=True)
         digest = re.search(r'-([a-f0-9]{8,})\.', path.name)  # the convention of torch hub and of OpenMMLab
         try:
             torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=False)

@@ -47,6 +47,9 @@ from .checkpoints import load_weights, locate
 OWN, RANDOM = 'own', 'random'
 """The two values of ``checkpoint`` that are no file: the weights that the source itself has, and none at all."""
 
+CIFAR_TEACHERS = 'https://github.com/megvii-research/mdistiller/releases/download/checkpoints/cifar_teachers.tar'
+"""The CIFAR-100 teachers of the distillation literature: a folder of one folder a network."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -138,7 +141,11 @@ def check_weights(recipe: Recipe, checkpoint: str) -> None:
     if checkpoint == RANDOM:
         return
     if checkpoint != OWN:
-        locate(checkpoint)
+        try:
+            locate(checkpoint)
+        except MissingFileError as error:
+            command = _command_for(Path(checkpoint))
+            raise MissingFileError(f'{error}; this gets it: {command}' if command else str(error)) from None
     elif recipe.weights is not None:
         locate(recipe.weights)
     elif recipe.library is None:
@@ -299,6 +306,19 @@ def _pipeline_size(pipeline: Sequence[Mapping]) -> int | None:
         elif step['type'] == 'Resize':
             size = step['scale']
     return max(size) if isinstance(size, (tuple, list)) else size
+
+
+def _command_for(path: Path) -> str | None:
+    """The command that gets a missing file, where its name is that of a published one."""
+    archive = Path(CIFAR_TEACHERS).stem
+    if archive in path.parts:
+        folder = Path(*path.parts[:path.parts.index(archive)])
+        return f'mkdir -p {folder} && curl -L {CIFAR_TEACHERS} | tar x -C {folder}'
+    from torchvision import models
+    urls = [weights.url for name in _torchvision_names() for weights in models.get_model_weights(name)]
+    urls += [published.weights for published in _model_hub().values() if published.weights]
+    url = next((url for url in urls if url.rsplit('/', 1)[-1] == path.name), None)
+    return url and f'mkdir -p {path.parent} && curl -L -o {path} {url}'
 
 
 def _model_hub() -> dict:

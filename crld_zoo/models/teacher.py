@@ -45,12 +45,12 @@ class Teacher(nn.Module):
         InputError: The weights do not fill the network, or an option does not fit; see also
             :func:`crld_zoo.models.sources.build_network`.
 
-    Examples:
-        >>> import torch
-        >>> import crld_zoo
-        >>> teacher = Teacher('torchvision::resnet18', checkpoint='random', classes=[3, 1, 4], size=64)
-        >>> teacher(torch.zeros(2, 3, 32, 32)).shape
-        torch.Size([2, 3])
+    Example:
+        An ImageNet teacher for three of its classes, on images that it enlarges for itself:
+
+        .. code-block:: python
+
+            teacher = dict(type='Teacher', model='torchvision::resnet34.IMAGENET1K_V1', classes=[207, 281, 340])
     """
 
     def __init__(self, model: str | Mapping, checkpoint: str | None = None, *, num_classes: int | None = None,

@@ -121,16 +121,20 @@ def refused(path, target=None, error=InputError, **options):
 
 def test_a_missing_file_says_where_it_looked(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
+    hub = tmp_path / 'hub' / 'checkpoints' / 'r34.pth'
+    said = refused('r34.pth', error=MissingFileError)
+    assert str(pathlib.Path('r34.pth').absolute()) in said and str(hub) in said
     said = refused('weights/r34.pth', error=MissingFileError)
-    assert str(pathlib.Path('weights/r34.pth').absolute()) in said
-    assert str(tmp_path / 'hub' / 'checkpoints' / 'r34.pth') in said
+    assert str(pathlib.Path('weights/r34.pth').absolute()) in said and str(hub) not in said
 
 
-def test_a_file_in_the_hub_folder_is_found_by_its_name(tmp_path, monkeypatch):
+def test_only_a_name_without_a_folder_is_looked_up_among_the_downloads(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     (tmp_path / 'checkpoints').mkdir()
-    (tmp_path / 'checkpoints' / 'r34.pth').touch()
-    assert locate('nowhere/r34.pth') == tmp_path / 'checkpoints' / 'r34.pth'
+    (tmp_path / 'checkpoints' / 'best.pth').touch()
+    assert locate('best.pth') == tmp_path / 'checkpoints' / 'best.pth'
+    with pytest.raises(MissingFileError):  # another network's best.pth must not step in
+        locate('work_dirs/r34/best.pth')
 
 
 @pytest.mark.parametrize('zipped', [True, False], ids=['zip', 'legacy'])

@@ -200,6 +200,20 @@ def test_weights_are_looked_for_before_anything_is_built(monkeypatch):
     refused(classifier(), MissingFileError, checkpoint='nowhere.pth')
 
 
+@pytest.mark.parametrize(('path', 'command'), [
+    ('data/weights/resnet34-b627a593.pth', 'mkdir -p data/weights && curl -L -o data/weights/resnet34-b627a593.pth '
+                                           'https://download.pytorch.org/models/resnet34-b627a593.pth'),
+    ('resnet34_8xb32_in1k_20210831-f257d4e6.pth', 'curl -L -o resnet34_8xb32_in1k_20210831-f257d4e6.pth '),
+    ('data/cifar_teachers/resnet56_vanilla/ckpt_epoch_240.pth', '/cifar_teachers.tar | tar x -C data'),
+])
+def test_a_missing_file_of_a_known_name_comes_with_the_command_that_gets_it(path, command):
+    assert command in refused(classifier(), MissingFileError, checkpoint=path)
+
+
+def test_a_missing_file_of_ones_own_comes_without_a_command():
+    assert 'curl' not in refused(classifier(), MissingFileError, checkpoint='mine.pth')
+
+
 @pytest.mark.parametrize('name', ['torchvision::resnet34.IMAGENET1K_V1', 'resnet34_8xb32_in1k'])
 def test_without_a_network_it_says_where_to_put_the_librarys_file(name, tmp_path, monkeypatch):
     def download(*_, **__):

@@ -76,6 +76,16 @@ def test_each_teacher_sees_in_its_own_way():
     torch.testing.assert_close(ensemble(images), (expected[0] + expected[1]) / 2)
 
 
+def test_it_teaches_in_the_place_of_one_teacher():
+    model = MODELS.build(dict(
+        type='Distillation', student=dict(model='crld_zoo::resnet8', num_classes=4), distiller=dict(type='KD'),
+        teacher=dict(type='TeacherEnsemble', teachers=[teacher_config(8), teacher_config(14)]),
+        data_preprocessor=dict(type='ViewPreprocessor', mean=[120.] * 3, std=[60.] * 3)))
+    losses = model(torch.randn(2, 3, 16, 16), torch.tensor([1, 3]), mode='loss')
+    assert losses and all(loss.isfinite().all() for loss in losses.values())
+    assert not any(key.startswith('teacher') for key in model.state_dict())
+
+
 def test_it_is_frozen_and_in_eval_mode():
     ensemble = TeacherEnsemble([teacher_config(), teacher_config()])
     assert ensemble.train() is ensemble and not any(module.training for module in ensemble.modules())

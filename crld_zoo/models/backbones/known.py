@@ -26,8 +26,11 @@ KNOWN: dict[str, tuple[dict, int]] = {
 
 
 def classifier_config(name: str, num_classes: int) -> dict:
-    """The config of a known network as an ``ImageClassifier``."""
+    """The config of a known network as an ``ImageClassifier``.
+
+    The head starts as the published networks' do, with PyTorch's own initialization instead of mmpretrain's.
+    """
     backbone, channels = KNOWN[name]
     return dict(type='ImageClassifier', backbone=dict(backbone), neck=dict(type='GlobalAveragePooling'),
-                head=dict(type='LinearClsHead', num_classes=num_classes, in_channels=channels))
+                head=dict(type='LinearClsHead', num_classes=num_classes, in_channels=channels, init_cfg=None))
 
