@@ -101,7 +101,7 @@ class Teacher(nn.Module):
             return
         mean, std = (0., 0., 0.) if mean is None else mean, (1., 1., 1.) if std is None else std
         _check_normalization(mean, std, 'the student')
-        mean, std, own_mean, own_std = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1)
+        mean, std, own_mean, own_std = (torch.as_tensor(values, dtype=torch.float64).view(-1, 1, 1)
                                         for values in (mean, std, self.mean, self.std))
         scale, shift = std / own_std, (mean - own_mean) / own_std
         same = torch.equal(mean, own_mean) and torch.equal(std, own_std)

@@ -8,7 +8,7 @@ data_preprocessor = dict(
         weak=[dict(type='RandomCrop', size=8, padding=1)],
         strong=[
             dict(type='RandomCrop', size=8, padding=1),
-            dict(type='RandAugment', num_ops=2),
+            dict(type='RandAugment'),
             dict(type='Cutout'),
         ],
     ),

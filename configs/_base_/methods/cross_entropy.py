@@ -1,0 +1,3 @@
+"""Cross-entropy with the labels alone."""
+
+distiller = dict(type='CrossEntropy')

@@ -1,0 +1,3 @@
+"""NKD (Yang et al., ICCV 2023, arXiv 2208.10139)."""
+
+distiller = dict(type='NKD')

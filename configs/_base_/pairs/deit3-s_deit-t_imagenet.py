@@ -1,0 +1,7 @@
+"""DeiT III-Small -> DeiT-Tiny on ImageNet. The teacher has mmpretrain's weights, which are downloaded."""
+
+model = dict(
+    type='Distillation',
+    student='deit-tiny_4xb256_in1k',
+    teacher=dict(model='deit3-small-p16_in21k-pre_3rdparty_in1k', expect=83.06),
+)

@@ -1,0 +1,12 @@
+"""ResNet110 -> ResNet20 on CIFAR-100. The teacher is made by cross_entropy/ce_r110_cifar100.py."""
+
+model = dict(
+    type='Distillation',
+    student=dict(model='crld_zoo::resnet20', num_classes=100),
+    teacher=dict(
+        model='crld_zoo::resnet110',
+        num_classes=100,
+        checkpoint='work_dirs/ce_r110_cifar100/epoch_240.pth',
+        expect=74.31,
+    ),
+)

@@ -1,0 +1,12 @@
+"""ResNet50 -> MobileNetV2 on CIFAR-100. The teacher is made by cross_entropy/ce_r50_cifar100.py."""
+
+model = dict(
+    type='Distillation',
+    student=dict(model='crld_zoo::mobilenet_v2_half', num_classes=100),
+    teacher=dict(
+        model='crld_zoo::resnet50_cifar',
+        num_classes=100,
+        checkpoint='work_dirs/ce_r50_cifar100/epoch_240.pth',
+        expect=79.34,
+    ),
+)

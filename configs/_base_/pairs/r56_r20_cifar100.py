@@ -1,0 +1,12 @@
+"""ResNet56 -> ResNet20 on CIFAR-100. The teacher is made by cross_entropy/ce_r56_cifar100.py."""
+
+model = dict(
+    type='Distillation',
+    student=dict(model='crld_zoo::resnet20', num_classes=100),
+    teacher=dict(
+        model='crld_zoo::resnet56',
+        num_classes=100,
+        checkpoint='work_dirs/ce_r56_cifar100/epoch_240.pth',
+        expect=72.34,
+    ),
+)

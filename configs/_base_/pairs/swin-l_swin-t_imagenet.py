@@ -1,0 +1,7 @@
+"""Swin-L -> Swin-T on ImageNet. The teacher has mmpretrain's weights, which are downloaded."""
+
+model = dict(
+    type='Distillation',
+    student='swin-tiny_16xb64_in1k',
+    teacher=dict(model='swin-large_in21k-pre-3rdparty_in1k', expect=86.24),
+)

@@ -1,0 +1,12 @@
+"""VGG13 -> VGG8 on CIFAR-100. The teacher is made by cross_entropy/ce_vgg13_cifar100.py."""
+
+model = dict(
+    type='Distillation',
+    student=dict(model='crld_zoo::vgg8', num_classes=100),
+    teacher=dict(
+        model='crld_zoo::vgg13',
+        num_classes=100,
+        checkpoint='work_dirs/ce_vgg13_cifar100/epoch_240.pth',
+        expect=74.64,
+    ),
+)

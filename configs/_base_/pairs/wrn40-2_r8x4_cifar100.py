@@ -1,0 +1,12 @@
+"""WRN-40-2 -> ResNet8x4 on CIFAR-100. The teacher is made by cross_entropy/ce_wrn40-2_cifar100.py."""
+
+model = dict(
+    type='Distillation',
+    student=dict(model='crld_zoo::resnet8x4', num_classes=100),
+    teacher=dict(
+        model='crld_zoo::wrn_40_2',
+        num_classes=100,
+        checkpoint='work_dirs/ce_wrn40-2_cifar100/epoch_240.pth',
+        expect=75.61,
+    ),
+)

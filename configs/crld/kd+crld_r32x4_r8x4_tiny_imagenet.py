@@ -1,0 +1,26 @@
+"""CRLD on KD, ResNet32x4 -> ResNet8x4 on Tiny-ImageNet: plain CRLD.
+
+Source: arXiv 2412.16493.
+Deviation: none known.
+Published top-1: none recorded here.
+
+python tools/train.py configs/crld/kd+crld_r32x4_r8x4_tiny_imagenet.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r32x4_r8x4_tiny_imagenet.py',
+    '../_base_/datasets/tiny_imagenet.py',
+    '../_base_/schedules/cifar_240e.py',
+    '../_base_/methods/kd.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(
+    distiller=dict(
+        type='CRLD',
+        distiller=dict(_base_.distiller, temperature=2.0),
+        wv_weight=4.0,
+        cv_weight=1.0,
+    ),
+    data_preprocessor=_base_.data_preprocessor,
+)

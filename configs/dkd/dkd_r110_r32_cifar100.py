@@ -1,0 +1,18 @@
+"""DKD, ResNet110 -> ResNet32 on CIFAR-100.
+
+Source: arXiv 2203.08679 and megvii-research/mdistiller.
+Deviation: none known.
+Published top-1: 74.11 (best epoch on the test set).
+
+python tools/train.py configs/dkd/dkd_r110_r32_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r110_r32_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+    '../_base_/methods/dkd.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=dict(_base_.distiller, beta=2.0), data_preprocessor=_base_.data_preprocessor)

@@ -1,0 +1,18 @@
+"""DKD, ResNet34 -> ResNet18 on ImageNet.
+
+Source: arXiv 2203.08679 and megvii-research/mdistiller.
+Deviation: none known.
+Published top-1: 71.70 (as the papers give it).
+
+python tools/train.py configs/dkd/dkd_r34_r18_imagenet.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r34_r18_imagenet.py',
+    '../_base_/datasets/imagenet.py',
+    '../_base_/schedules/imagenet_100e.py',
+    '../_base_/methods/dkd_imagenet.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=dict(_base_.distiller, beta=0.5), data_preprocessor=_base_.data_preprocessor)

@@ -1,0 +1,18 @@
+"""DKD, ResNet50 -> MobileNetV2 on CIFAR-100.
+
+Source: arXiv 2203.08679 and megvii-research/mdistiller.
+Deviation: none known.
+Published top-1: 70.35 (best epoch on the test set).
+
+python tools/train.py configs/dkd/dkd_r50_mbv2_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r50_mbv2_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e_lr0.01.py',
+    '../_base_/methods/dkd.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=_base_.distiller, data_preprocessor=_base_.data_preprocessor)

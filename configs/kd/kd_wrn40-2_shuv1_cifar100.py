@@ -1,0 +1,18 @@
+"""KD, WRN-40-2 -> ShuffleNetV1 on CIFAR-100.
+
+Source: arXiv 1503.02531 and megvii-research/mdistiller.
+Deviation: none known.
+Published top-1: 74.83 (best epoch on the test set).
+
+python tools/train.py configs/kd/kd_wrn40-2_shuv1_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/wrn40-2_shuv1_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e_lr0.01.py',
+    '../_base_/methods/kd.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=_base_.distiller, data_preprocessor=_base_.data_preprocessor)

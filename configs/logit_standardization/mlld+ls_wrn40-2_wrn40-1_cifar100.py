@@ -1,0 +1,18 @@
+"""MLLD on standardized logits, WRN-40-2 -> WRN-40-1 on CIFAR-100.
+
+Source: arXiv 2403.01427 and sunshangquan/logit-standardization-KD.
+Deviation: the published code trains longer (480 epochs or more); this is the schedule of the other methods.
+Published top-1: 75.56 (best epoch on the test set).
+
+python tools/train.py configs/logit_standardization/mlld+ls_wrn40-2_wrn40-1_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/wrn40-2_wrn40-1_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+    '../_base_/methods/mlld+ls.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=_base_.distiller, data_preprocessor=_base_.data_preprocessor)

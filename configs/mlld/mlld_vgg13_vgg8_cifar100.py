@@ -1,0 +1,18 @@
+"""MLLD, VGG13 -> VGG8 on CIFAR-100.
+
+Source: CVPR 2023, Jin-Ying/Multi-Level-Logit-Distillation.
+Deviation: the published code trains this pair for 240 epochs from 0.025; this is the schedule of the other methods.
+Published top-1: 75.18 (best epoch on the test set).
+
+python tools/train.py configs/mlld/mlld_vgg13_vgg8_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/vgg13_vgg8_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+    '../_base_/methods/mlld.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=_base_.distiller, data_preprocessor=_base_.data_preprocessor)

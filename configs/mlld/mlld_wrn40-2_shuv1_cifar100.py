@@ -1,0 +1,18 @@
+"""MLLD, WRN-40-2 -> ShuffleNetV1 on CIFAR-100.
+
+Source: CVPR 2023, Jin-Ying/Multi-Level-Logit-Distillation.
+Deviation: the published code trains this pair for 480 epochs from 0.0025; this is the schedule of the other methods.
+Published top-1: none recorded here.
+
+python tools/train.py configs/mlld/mlld_wrn40-2_shuv1_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/wrn40-2_shuv1_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e_lr0.01.py',
+    '../_base_/methods/mlld.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=_base_.distiller, data_preprocessor=_base_.data_preprocessor)

@@ -1,0 +1,18 @@
+"""NormKD + DKD, ResNet32x4 -> ShuffleNetV1 on CIFAR-100.
+
+Source: arXiv 2308.00520; alpha and beta of this pair from gizi1/NormKD.
+Deviation: none known.
+Published top-1: none recorded here.
+
+python tools/train.py configs/normkd_dkd/normkd_dkd_r32x4_shuv1_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r32x4_shuv1_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e_lr0.01.py',
+    '../_base_/methods/normkd_dkd.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=dict(_base_.distiller, alpha=0.5, beta=8.5), data_preprocessor=_base_.data_preprocessor)

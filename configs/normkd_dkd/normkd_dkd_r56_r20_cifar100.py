@@ -1,0 +1,18 @@
+"""NormKD + DKD, ResNet56 -> ResNet20 on CIFAR-100.
+
+Source: arXiv 2308.00520; alpha and beta of this pair from gizi1/NormKD.
+Deviation: none known.
+Published top-1: none recorded here.
+
+python tools/train.py configs/normkd_dkd/normkd_dkd_r56_r20_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r56_r20_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+    '../_base_/methods/normkd_dkd.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=dict(_base_.distiller, alpha=7.0, beta=2.0), data_preprocessor=_base_.data_preprocessor)

@@ -1,0 +1,18 @@
+"""NormKD + DKD, WRN-40-2 -> ShuffleNetV1 on CIFAR-100.
+
+Source: arXiv 2308.00520; alpha and beta of this pair from gizi1/NormKD.
+Deviation: none known.
+Published top-1: none recorded here.
+
+python tools/train.py configs/normkd_dkd/normkd_dkd_wrn40-2_shuv1_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/wrn40-2_shuv1_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e_lr0.01.py',
+    '../_base_/methods/normkd_dkd.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=dict(_base_.distiller, alpha=4.0, beta=5.0), data_preprocessor=_base_.data_preprocessor)

@@ -1,0 +1,223 @@
+"""Every recipe has the published hyperparameters, whatever it inherits; the tables here are from the papers."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.runner import Runner
+
+from crld_zoo.registry import DISTILLERS
+
+from .recipes import CONFIGS, LEAVES, load
+
+CIFAR = {
+    'ce': {},
+    'kd': dict(temperature=4, ce_weight=0.1, kd_weight=0.9),
+    'dkd': dict(temperature=4, alpha=1, beta=8, warmup=20, ce_weight=1, kd_weight=1),
+    'nkd': dict(gamma=1.5, temperature=1, ce_weight=1, kd_weight=1),
+    'normkd': dict(temperature_norm=2, ce_weight=0.1, kd_weight=0.9),
+    'normkd_dkd': dict(temperature_norm=2, warmup=20, ce_weight=1, kd_weight=1),
+    'mlld': dict(temperatures=(4, 3, 5, 2, 6), variant='reference', ce_weight=0.1, kd_weight=0.9),
+    'kd+ls': dict(temperature=2, ce_weight=0.1, kd_weight=9),
+    'mlld+ls': dict(temperatures=(2, 3, 5, 2, 6), variant='reference', ce_weight=0.1, kd_weight=9),
+}
+IMAGENET = {
+    'ce': {},
+    'kd': dict(temperature=1, ce_weight=0.5, kd_weight=0.5),
+    'dkd': dict(temperature=1, alpha=1, warmup=1, ce_weight=1, kd_weight=1),
+    'nkd': dict(gamma=1.5, temperature=1, ce_weight=1, kd_weight=1),
+    'normkd': dict(temperature_norm=1, ce_weight=0.5, kd_weight=0.5),
+    'normkd_dkd': dict(temperature_norm=0.5, alpha=1, beta=1, warmup=1, ce_weight=1, kd_weight=1),
+    'mlld': dict(temperatures=(1, 3, 5, 2, 6), variant='reference', ce_weight=0.5, kd_weight=0.5),
+    'tf_nkd': dict(ce_weight=1, kd_weight=1),
+}
+OF_A_PAIR = {
+    'dkd': {
+        'r56_r20_cifar100': dict(beta=2), 'r110_r32_cifar100': dict(beta=2), 'vgg13_vgg8_cifar100': dict(beta=6),
+        'wrn40-2_wrn16-2_cifar100': dict(beta=6), 'wrn40-2_wrn40-1_cifar100': dict(beta=6),
+        'vgg13_mbv2_cifar100': dict(beta=6), 'r34_r18_imagenet': dict(beta=0.5), 'r50_mbv1_imagenet': dict(beta=2),
+    },
+    'nkd': {'deit3-s_deit-t_imagenet': dict(gamma=1), 'swin-l_swin-t_imagenet': dict(gamma=1)},
+    'kd': {f'{pair}_tiny_imagenet': dict(temperature=2) for pair in ('r32x4_r8x4', 'vitl16-384_r18')},
+    'normkd_dkd': {f'{pair}_cifar100': dict(alpha=alpha, beta=beta) for pair, alpha, beta in (
+        ('r56_r20', 7, 2), ('r110_r32', 5, 4), ('r32x4_r8x4', 4, 5), ('wrn40-2_wrn16-2', 4, 5),
+        ('wrn40-2_wrn40-1', 3, 6), ('vgg13_vgg8', 2, 7), ('r32x4_shuv1', 0.5, 8.5), ('r32x4_shuv2', 4, 5),
+        ('wrn40-2_shuv1', 4, 5), ('vgg13_mbv2', 3, 6), ('r50_mbv2', 2, 7))},
+}
+CRLD = dict(
+    cifar100=dict(ce_weight=1, wv_weight=2, cv_weight=0.5, tau_w=0.9, tau_s=0.2, mask_by='term'),
+    tiny_imagenet=dict(ce_weight=1, wv_weight=4, cv_weight=1, tau_w=0.9, tau_s=0.2, mask_by='term'),
+    imagenet=dict(ce_weight=2, wv_weight=2, cv_weight=0.5, tau_w=0.9, tau_s=0.2, mask_by='term'),
+)
+PUBLISHED = """
+                         kd     dkd    mlld   kd+ls  mlld+ls kd+crld
+r56_r20_cifar100         70.66  71.97  72.19  71.43  72.33   72.10
+r110_r32_cifar100        73.08  74.11  74.11  74.17  74.32   74.42
+r32x4_r8x4_cifar100      73.33  76.32  77.08  76.62  78.28   -
+wrn40-2_wrn16-2_cifar100 74.92  76.24  76.63  76.11  76.95   76.45
+wrn40-2_wrn40-1_cifar100 73.54  74.81  75.35  74.37  75.56   75.58
+vgg13_vgg8_cifar100      72.98  74.68  75.18  74.36  75.22   75.27
+r32x4_shuv2_cifar100     74.45  77.07  78.44  75.56  78.76   -
+wrn40-2_r8x4_cifar100    73.97  75.56  77.33  77.11  77.68   -
+vgg13_mbv2_cifar100      67.37  69.71  70.57  68.61  70.94   -
+r50_mbv2_cifar100        67.35  70.35  71.04  69.02  71.19   -
+r32x4_shuv1_cifar100     74.07  76.45  -      -      -       -
+wrn40-2_shuv1_cifar100   74.83  76.70  -      -      -       -
+r34_r18_imagenet         71.03  71.70  -      -      -       -
+r50_mbv1_imagenet        70.50  72.05  -      -      -       -
+"""
+OTHERS_PUBLISHED = dict(
+    ce_r18_imagenet=69.75, ce_mbv1_imagenet=68.87, nkd_r34_r18_imagenet=71.96, nkd_r50_mbv1_imagenet=72.58,
+    tf_nkd_r18_imagenet=70.76, tf_nkd_mbv1_imagenet=70.04, tf_nkd_mbv2_imagenet=72.08, tf_nkd_shuv2_imagenet=69.93,
+    tf_nkd_r50_imagenet=76.93, **{'tf_nkd_swin-t_imagenet': 81.48})
+SLOW_STUDENTS = ('mbv2', 'shuv1', 'shuv2')
+
+
+class Name:
+    """What the name of a recipe says."""
+
+    def __init__(self, name: str) -> None:
+        self.folder, stem = name.split('/')
+        self.dataset = next(end for end in ('tiny_imagenet', 'imagenet', 'cifar100') if stem.endswith(f'_{end}'))
+        self.method = next(start for start in ('tf_nkd', 'normkd_dkd', stem.split('_')[0].removesuffix('+crld'))
+                           if stem.startswith(start))
+        self.pair = stem.split(f'{self.method}_', 1)[-1].removeprefix(f'{self.method}+crld_')
+        self.student = self.pair.removesuffix(f'_{self.dataset}').split('_')[-1]
+
+
+RECIPES = {name: Name(name) for name in LEAVES if name.split('/')[0] not in ('quickstart', 'your_data')}
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_hyperparameters_of_the_method(name):
+    says = RECIPES[name]
+    distiller = DISTILLERS.build(load(name).model.distiller)
+    if '+crld' in name:
+        assert {key: getattr(distiller, key) for key in CRLD[says.dataset]} == CRLD[says.dataset]
+    while hasattr(distiller, 'distiller'):
+        distiller = distiller.distiller
+    method = (IMAGENET if says.dataset == 'imagenet' else CIFAR)[says.method]
+    expected = method | OF_A_PAIR.get(says.method, {}).get(says.pair, {})
+    assert {key: getattr(distiller, key) for key in expected} == expected
+
+
+@pytest.mark.parametrize('name', [name for name, says in RECIPES.items() if 'deit' not in name and 'swin' not in name
+                                  and name.split('/')[1] not in ('tf_nkd_mbv2_imagenet', 'tf_nkd_shuv2_imagenet')])
+def test_schedule(name):
+    says = RECIPES[name]
+    if says.dataset == 'imagenet':
+        lr, batch, decay, epochs, milestones = 0.2, 512, 1e-4, 100, [30, 60, 90]
+        if says.method == 'mlld':
+            lr = 0.1
+        elif says.method in ('nkd', 'tf_nkd'):
+            lr, batch = 0.1, 256
+    elif 'vitl' in name:
+        lr, batch, decay, epochs, milestones = 0.025, 32, 5e-4, 100, [30, 60, 90]
+    else:
+        lr, batch, decay, epochs, milestones = 0.05, 64, 5e-4, 240, [150, 180, 210]
+        if says.student in SLOW_STUDENTS:
+            lr = 0.01
+    cfg = load(name)
+    assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=lr, momentum=0.9, weight_decay=decay)
+    assert cfg.auto_scale_lr.base_batch_size == batch
+    assert cfg.param_scheduler == dict(type='MultiStepLR', by_epoch=True, milestones=milestones, gamma=0.1)
+    assert cfg.train_cfg.max_epochs == epochs
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_published_number_is_the_table_s(name):
+    text = ast.get_docstring(ast.parse(LEAVES[name].read_text(encoding='utf-8')))
+    stated = re.search(r'^Published top-1: (\d\d\.\d\d)?', text, re.MULTILINE)[1]
+    columns, *rows = (line.split() for line in PUBLISHED.strip().splitlines())
+    table = {f'{method}_{row[0]}': number for row in rows for method, number in zip(columns, row[1:], strict=True)}
+    table |= {key: f'{number:.2f}' for key, number in OTHERS_PUBLISHED.items()}
+    expected = table.get(Path(name).name, '-')
+    if expected != '-':
+        assert stated == expected
+    elif RECIPES[name].folder in ('crld', 'takd', 'normkd', 'normkd_dkd'):
+        assert stated is None
+
+
+class Line(BaseModel):
+    """A model of one weight."""
+
+    def __init__(self) -> None:
+        super().__init__(data_preprocessor=None)
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        return dict(loss=self.weight.sum())
+
+
+def learning_rates(name: str, work_dir: Path, batch: int) -> list[float]:
+    """The learning rate of each epoch, of one batch each, as the Runner sets it."""
+    schedule = Config.fromfile(CONFIGS / '_base_' / 'schedules' / f'{name}.py')
+    runner = Runner(
+        Line(), str(work_dir), default_scope='crld_zoo', experiment_name=name, log_level='WARNING',
+        train_dataloader=dict(
+            batch_size=batch, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
+            dataset=dict(type='SyntheticImages', num_images=batch, num_classes=2, size=2),
+            collate_fn=dict(type='as_batch')),
+        train_cfg=dict(by_epoch=True, max_epochs=schedule.train_cfg.max_epochs), optim_wrapper=schedule.optim_wrapper,
+        param_scheduler=schedule.param_scheduler, auto_scale_lr=schedule.auto_scale_lr)
+    runner._train_loop = runner.build_train_loop(runner._train_loop)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
+    runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+    rates = []
+    for _ in range(schedule.train_cfg.max_epochs):
+        rates.append(runner.optim_wrapper.get_lr()['lr'][0])
+        runner.optim_wrapper.step()
+        for scheduler in runner.param_schedulers:
+            scheduler.step()
+    return rates
+
+
+def steps(first: float, epochs: int, *milestones: int) -> list[float]:
+    """The learning rate of each epoch: a tenth after each of the milestones, epochs counted from 1."""
+    return [first * 0.1 ** sum(epoch > milestone for milestone in milestones) for epoch in range(1, epochs + 1)]
+
+
+@pytest.mark.parametrize('schedule, batch, expected', [
+    ('cifar_240e', 64, steps(0.05, 240, 150, 180, 210)),
+    ('cifar_240e_lr0.01', 64, steps(0.01, 240, 150, 180, 210)),
+    ('tiny_imagenet_100e', 32, steps(0.025, 100, 30, 60, 90)),
+    ('imagenet_100e', 512, steps(0.2, 100, 30, 60, 90)),
+    ('imagenet_100e', 64, steps(0.025, 100, 30, 60, 90)),
+    ('imagenet_100e_lr0.1', 512, steps(0.1, 100, 30, 60, 90)),
+    ('imagenet_100e_bs256', 256, steps(0.1, 100, 30, 60, 90)),
+    ('imagenet_300e_mbv2', 256, [0.045 * 0.98 ** epoch for epoch in range(300)]),
+])
+def test_learning_rate_of_each_epoch(schedule, batch, expected, tmp_path):
+    assert learning_rates(schedule, tmp_path, batch) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize('schedule, batch, highest, last', [
+    ('imagenet_300e_adamw', 1024, 1e-3, 1e-5),
+    ('finetune_100e', 64, 0.01, 0),
+])
+def test_warm_up_and_decay(schedule, batch, highest, last, tmp_path):
+    rates = learning_rates(schedule, tmp_path, batch)
+    assert rates[0] < highest / 50
+    assert max(rates) == pytest.approx(highest, rel=0.01)
+    assert rates[-1] == pytest.approx(last, abs=highest / 100)
+
+
+@pytest.mark.parametrize('dataset, size, padding, mean, std', [
+    ('cifar100', 32, 4, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+    ('tiny_imagenet', 64, 8, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+])
+def test_views_and_normalization(dataset, size, padding, mean, std):
+    preprocessor = Config.fromfile(CONFIGS / '_base_' / 'datasets' / f'{dataset}.py').data_preprocessor
+    weak = [dict(type='RandomCrop', size=size, padding=padding), dict(type='RandomFlip')]
+    assert preprocessor.views.weak == weak
+    assert preprocessor.views.strong == [*weak, dict(type='RandAugment'), dict(type='Cutout')]
+    assert preprocessor.mean == pytest.approx([255 * value for value in mean], rel=1e-9)
+    assert preprocessor.std == pytest.approx([255 * value for value in std], rel=1e-9)
+    assert not preprocessor.get('to_rgb', False)

@@ -1,0 +1,140 @@
+"""Every recipe trains and validates, on images that are few and small."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
+from torch import nn
+
+from crld_zoo.models import Teacher
+from crld_zoo.models.sources import build_network
+from crld_zoo.registry import METRICS, MODELS
+
+from .recipes import LEAVES, load
+
+HEAVY = ('crld/kd+crld_vitl16-384_r18_tiny_imagenet', 'nkd/nkd_swin-l_swin-t_imagenet')
+FIXED_SIZE = ('deit', 'swin')  # networks that take images of 224 pixels and no others
+SYNTHETIC = dict(InMemoryCIFAR100=(100, 32), InMemoryTinyImageNet=(200, 64))
+SMALLER = {224: 64, 256: 72}
+BATCH = 2
+
+
+def small(cfg: Config, images: Path, resize: bool) -> Config:
+    """The recipe with few images, made up where the real ones are not at hand, and a teacher of random weights."""
+    for name in ('train_dataloader', 'val_dataloader'):
+        loader = cfg[name]
+        loader.batch_size, loader.num_workers, loader.persistent_workers = BATCH, 0, False
+        loader.pop('pin_memory', None)
+        if loader.dataset.type in SYNTHETIC:
+            classes, size = SYNTHETIC[loader.dataset.type]
+            loader.dataset = ConfigDict(type='SyntheticImages', num_images=BATCH, num_classes=classes, size=size)
+        elif loader.dataset.type == 'ImageNet':
+            classes = sorted(folder.name for folder in (images / 'train').iterdir())
+            loader.dataset.update(data_root=str(images), metainfo=dict(classes=classes))
+    if cfg.model.get('teacher'):
+        cfg.model.teacher.checkpoint = 'random'
+        if resize and cfg.train_dataloader.dataset.type == 'ImageNet':
+            cfg.model.teacher.size = SMALLER[224]
+    if resize:
+        _shrink(cfg.train_dataloader)
+        _shrink(cfg.val_dataloader)
+        _shrink(cfg.model.data_preprocessor)
+    return cfg
+
+
+def _shrink(part) -> None:
+    if isinstance(part, dict):
+        for key, value in part.items():
+            if key in ('size', 'scale', 'crop_size') and value in SMALLER:
+                part[key] = SMALLER[value]
+            else:
+                _shrink(value)
+    elif isinstance(part, list):
+        for item in part:
+            _shrink(item)
+
+
+class Networks:
+    """Networks by their config: many recipes have the same ones, and building takes longer than a step."""
+
+    def __init__(self) -> None:
+        self.built: dict[str, nn.Module] = {}
+
+    def _get(self, config, build) -> nn.Module:
+        key = json.dumps(config, sort_keys=True, default=str)
+        if key not in self.built:
+            self.built[key] = build()
+        return self.built[key]
+
+    def teacher(self, config: dict) -> nn.Module:
+        return self._get(config, lambda: Teacher(**config))
+
+    def student(self, config: str | dict) -> nn.Module:
+        if isinstance(config, str) or 'type' in config:
+            return self._get(config, lambda: build_network(config))
+        return self._get(config, lambda: build_network(**config))
+
+
+@pytest.fixture(scope='module')
+def networks() -> Networks:
+    return Networks()
+
+
+@pytest.fixture(autouse=True)
+def _scope():
+    with DefaultScope.overwrite_default_scope('crld_zoo'):
+        yield
+
+
+def versions(module: nn.Module) -> dict[str, int]:
+    """How often each weight and statistic was written to."""
+    return {name: value._version for name, value in module.state_dict(keep_vars=True).items()}
+
+
+@pytest.mark.parametrize('name', [
+    pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in LEAVES])
+def test_steps(name, image_folder, networks):
+    cfg = small(load(name), image_folder, resize=not any(network in name for network in FIXED_SIZE))
+    train_loader, val_loader = (Runner.build_dataloader(loader, seed=0)
+                                for loader in (cfg.train_dataloader, cfg.val_dataloader))
+    if cfg.model.get('teacher'):
+        cfg.model.teacher = networks.teacher(cfg.model.teacher.to_dict())
+    student = cfg.model.student
+    cfg.model.student = networks.student(student if isinstance(student, str) else student.to_dict())
+    model = MODELS.build(cfg.model)
+    assert (model.teacher is not None) == model.distiller.needs_teacher
+    optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    model.train()
+    before = versions(model.teacher) if model.teacher is not None else None
+
+    batch = model.data_preprocessor(next(iter(train_loader)), True)
+    losses = model(**batch, mode='loss')
+    assert all(torch.isfinite(value) for value in losses.values()), losses
+    model.parse_losses(losses)[0].backward()
+    for key, parameter in model.student.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), key
+    assert any(parameter.grad.any() for parameter in model.student.parameters())
+    weight = next(model.student.parameters())
+    old = weight.detach().clone()
+    optim_wrapper.step()
+    optim_wrapper.zero_grad()
+    assert not torch.equal(weight, old)
+    if before is not None:
+        assert versions(model.teacher) == before
+        assert not model.teacher.training
+        assert all(parameter.grad is None for parameter in model.teacher.parameters())
+
+    model.eval()
+    with torch.no_grad():
+        predictions = model.val_step(next(iter(val_loader)))
+    for config in cfg.val_evaluator:
+        metric = METRICS.build(config)
+        metric.process(None, [p if isinstance(p, dict) else p.to_dict() for p in predictions])
+        assert all(0 <= value <= 100 for value in metric.evaluate(BATCH).values())
