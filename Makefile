@@ -7,8 +7,8 @@ BIN := .venv/bin
 demo: .venv/ready       ## the main job on the sample: a teacher, a baseline, two distilled students, a table
 	$(BIN)/python tools/quickstart.py
 
-test: .venv/ready       ## all tests but those below
-	$(BIN)/python -m pytest -m "not data"
+test: .venv/ready       ## all tests but those below, in two processes
+	$(BIN)/python -m pytest -m "not data" -n 2 --dist loadfile
 
 test-data: .venv/ready  ## the tests that need the real data beside the repository
 	$(BIN)/python -m pytest -m data

@@ -25,7 +25,7 @@ EXTRAS = {
     'timm': ['timm>=1.0'],
     'tensorboard': ['tensorboard'],
 }
-EXTRAS['test'] = ['pytest', *EXTRAS['demo'], *EXTRAS['timm'], *EXTRAS['tensorboard']]
+EXTRAS['test'] = ['pytest', 'pytest-xdist', *EXTRAS['demo'], *EXTRAS['timm'], *EXTRAS['tensorboard']]
 
 setup(
     name='crld-zoo',

@@ -6,14 +6,14 @@ from .checkpoint_hook import CheckpointHook
 from .checkpoints import check_fits, check_whole, find_resume_checkpoint, load_weights_only
 from .divergence import DivergenceError, DivergenceHook
 from .launch import load_config, main_guard, prepare, run_test, run_train
-from .loops import EpochBasedTrainLoop
+from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .preemption import PREEMPTED, PreemptionHook, stopping_in_order
 from .randomness import SeededBatchSampler, SeededDataset
 from .teacher_check import TeacherAccuracyHook
 
 __all__ = [
-    'Bf16OptimWrapper', 'CheckpointHook', 'DivergenceError', 'DivergenceHook', 'EpochBasedTrainLoop', 'PREEMPTED',
-    'PreemptionHook', 'SeededBatchSampler', 'SeededDataset', 'TeacherAccuracyHook', 'check_fits', 'check_whole',
-    'find_resume_checkpoint', 'load_config', 'load_weights_only', 'main_guard', 'prepare', 'run_test', 'run_train',
-    'stopping_in_order',
+    'Bf16OptimWrapper', 'CheckpointHook', 'DivergenceError', 'DivergenceHook', 'EpochBasedTrainLoop',
+    'IterBasedTrainLoop', 'PREEMPTED', 'PreemptionHook', 'SeededBatchSampler', 'SeededDataset',
+    'TeacherAccuracyHook', 'check_fits', 'check_whole', 'find_resume_checkpoint', 'load_config',
+    'load_weights_only', 'main_guard', 'prepare', 'run_test', 'run_train', 'stopping_in_order',
 ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import gc
+import inspect
 import logging
 import sys
 import zipfile
@@ -13,15 +15,18 @@ from pathlib import Path
 import torch
 import torch.distributed
 from mmengine.config import Config, ConfigDict
-from mmengine.dist import broadcast_object_list, get_rank, init_dist, is_distributed
+from mmengine.dist import barrier, broadcast_object_list, get_rank, init_dist, is_distributed
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
 from ..errors import InputError, MissingFileError, nearest_names
+from ..registry import DATASETS
 from .checkpoints import check_fits, check_whole, find_resume_checkpoint, read_seed
+from .loops import EpochBasedTrainLoop
 from .preemption import stopping_in_order
 
 _CONFIGS = Path(__file__).parents[2] / 'configs'
+_SAFEGUARDS = dict(teacher_accuracy='TeacherAccuracyHook', divergence='DivergenceHook', preemption='PreemptionHook')
 _WRITTEN_TO = ('out_dir', 'save_dir', 'out_file_path', 'tmpdir', 'json_trace_path')
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -48,6 +53,7 @@ def run_train(config: str | Path, work_dir: str | Path | None = None, resume: bo
     """
     with stopping_in_order():
         cfg = load_config(config, work_dir, cfg_options)
+        _check_data(cfg, 'train_dataloader', 'val_dataloader')
         prepare(cfg, launcher)
         if amp:
             _use_bf16(cfg)
@@ -61,14 +67,20 @@ def run_train(config: str | Path, work_dir: str | Path | None = None, resume: bo
         cfg.resume = checkpoint is not None
         if checkpoint is not None:
             cfg.load_from = checkpoint
-        runner = Runner.from_cfg(cfg)
-        if checkpoint is not None:
-            check_fits(runner.model, checkpoint)
-            runner.logger.info(f'going on from {checkpoint}')
-        elif resume:
-            runner.logger.info(f'{cfg.work_dir} has no checkpoint to go on from: the run starts from the beginning')
-        runner.train()
+        _train(cfg, checkpoint, resume)
     _leave_group()
+
+
+def _train(cfg: Config, checkpoint: str | None, resume: bool | str) -> None:
+    runner = Runner.from_cfg(cfg)
+    if checkpoint is not None:
+        check_fits(runner.model, checkpoint)
+        runner.logger.info(f'going on from {checkpoint}')
+        if cfg.train_cfg.type != EpochBasedTrainLoop.__name__:
+            runner.logger.warning(f'{cfg.train_cfg.type} resumes as it can: only EpochBasedTrainLoop does so exactly')
+    elif resume:
+        runner.logger.info(f'{cfg.work_dir} has no checkpoint to go on from: the run starts from the beginning')
+    runner.train()
 
 
 def run_test(config: str | Path, checkpoint: str | Path, work_dir: str | Path | None = None, launcher: str = 'none',
@@ -96,6 +108,7 @@ def run_test(config: str | Path, checkpoint: str | Path, work_dir: str | Path | 
         cfg.work_dir = str(Path(cfg.work_dir, 'test'))
     if cfg.get('test_dataloader') is None:
         raise InputError(f'{config} has no test_dataloader, test_cfg and test_evaluator to test with.')
+    _check_data(cfg, 'test_dataloader')
     prepare(cfg, launcher)
     if 'teacher' in cfg.model:
         cfg.model.teacher = None
@@ -105,6 +118,7 @@ def run_test(config: str | Path, checkpoint: str | Path, work_dir: str | Path | 
     runner = Runner.from_cfg(cfg)
     load_weights(getattr(runner.model, 'module', runner.model).student, checkpoint)
     metrics = runner.test()
+    del runner
     _leave_group()
     return metrics
 
@@ -120,14 +134,26 @@ def load_config(path: str | Path, work_dir: str | Path | None = None, cfg_option
         known = {file.stem for folder in (_CONFIGS, path.parent) for file in folder.rglob('*.py')
                  if not any(part.startswith(('_', '.')) for part in file.relative_to(folder).parts)}
         raise MissingFileError(f'there is no config {path} ({nearest_names(path.stem, known)})')
-    cfg = Config.fromfile(path)
-    if cfg_options:
-        cfg.merge_from_dict(dict(cfg_options))
+    try:
+        cfg = Config.fromfile(path)
+    except FileNotFoundError as error:
+        raise MissingFileError(f'{path} needs {error.filename}, which is not there.') from error
+    _merge_options(cfg, cfg_options or {})
     if work_dir is not None:
         cfg.work_dir = str(work_dir)
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs', path.stem))
     return cfg
+
+
+def _merge_options(cfg: Config, options: Mapping) -> None:
+    for key in options:
+        if key.split('.')[0] in ('distiller', 'data_preprocessor'):  # variables that the recipes' bases leave behind
+            raise InputError(f'the option {key} changes nothing: say model.{key}.')
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (TypeError, KeyError, IndexError) as error:
+        raise InputError(f'the options {", ".join(options)} do not fit the config: {error}.') from error
 
 
 def prepare(cfg: Config, launcher: str = 'none') -> None:
@@ -142,14 +168,17 @@ def prepare(cfg: Config, launcher: str = 'none') -> None:
     check_written_paths(cfg)
     cfg.launcher = launcher
     cfg.setdefault('default_scope', 'crld_zoo')
-    if cfg.get('default_hooks') is None:
-        cfg.default_hooks = ConfigDict()
-    cfg.default_hooks.setdefault('divergence', ConfigDict(type='DivergenceHook'))
-    cfg.default_hooks.setdefault('preemption', ConfigDict(type='PreemptionHook'))
+    hooks = dict(cfg.get('default_hooks') or {})
+    for name, kind in _SAFEGUARDS.items():
+        options = hooks.pop(name, {})
+        if options is not None:  # None turns one off, as it does for MMEngine's default hooks
+            hooks[name] = {'type': kind, **options}
+    cfg.default_hooks = hooks
     loop = cfg.get('train_cfg')
-    if loop is not None and loop.get('by_epoch', 'type' not in loop):
-        loop.pop('by_epoch', None)
-        loop.type = 'EpochBasedTrainLoop'
+    if loop is not None and 'type' not in loop:  # MMEngine would take its own loops then
+        loop.type = 'EpochBasedTrainLoop' if loop.pop('by_epoch', True) else 'IterBasedTrainLoop'
+    elif loop is not None and not loop.pop('by_epoch', True):
+        loop.type = 'IterBasedTrainLoop'
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(name)
         if loader is not None and loader.get('num_workers', 0):
@@ -157,6 +186,18 @@ def prepare(cfg: Config, launcher: str = 'none') -> None:
             loader.pop('disable_subprocess_warning', None)  # of the function whose place this one takes
     if launcher != 'none' and not is_distributed():
         _join_group(cfg, launcher)
+
+
+def _check_data(cfg: Config, *loaders: str) -> None:
+    """Miss a folder of images at once, not when everything else is built; what can be downloaded is left alone."""
+    for name in loaders:
+        dataset = (cfg.get(name) or {}).get('dataset') or {}
+        root, kind = dataset.get('data_root'), DATASETS.get(str(dataset.get('type')))
+        if not root or kind is None or 'download' in inspect.signature(kind).parameters or Path(root).exists():
+            continue
+        raise MissingFileError(f"{name}.dataset.data_root = '{root}': there is no {Path(root).absolute()}; put the "
+                               f'images there (`ln -s /where/they/are {root}`), or name their folder: --cfg-options '
+                               f'{name}.dataset.data_root=… for each loader.')
 
 
 def check_written_paths(cfg: Config) -> None:
@@ -182,20 +223,25 @@ def main_guard(command: Callable) -> Callable:
         logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback a line
         try:
             return command(*args, **kwargs)
+        except SystemExit as leave:
+            code = leave.code
         except InputError as error:
-            _end(_sentence(error))
+            code = _tell(_sentence(error))
         except OSError as error:
             if error.filename is None and 'DataLoader worker' not in str(error):
                 raise
             remedy = 'make room' if error.errno in _NO_ROOM else 'see to this file or folder'
-            _end(f'{_sentence(error)}: {remedy}, then go on with --resume.')
+            code = _tell(f'{_sentence(error)}: {remedy}, then go on with --resume.')
         except RuntimeError as error:
             if 'DataLoader worker' not in str(error) or 'Traceback' in str(error):
                 raise
-            _end(f'{str(error).splitlines()[0].strip(". ")}: often the machine is out of memory or of shared memory '
-                 '(/dev/shm); lower num_workers or the batch size, then go on with --resume.')
+            code = _tell(f'{str(error).splitlines()[0].strip(". ")}: often the machine is out of memory or of shared '
+                         'memory (/dev/shm); lower num_workers or the batch size, then go on with --resume.')
         except KeyboardInterrupt:
-            _end('interrupted', code=130)
+            code = _tell('interrupted', code=130)
+        if is_distributed() and torch.distributed.get_backend() == 'gloo':  # NCCL may wait for a process that died
+            _leave_group(together=False)
+        raise SystemExit(code)
     return guarded
 
 
@@ -205,17 +251,18 @@ def _sentence(error: InputError | OSError) -> str:
     return text.splitlines()[-1].split('Error: ', 1)[-1] if 'Traceback' in text else text
 
 
-def _end(sentence: str, code: int = 2) -> None:
+def _tell(sentence: str, code: int = 2) -> int:
     rank = get_rank()
     print(f'error{f" (process {rank})" if rank else ""}: {sentence}', file=sys.stderr, flush=True)
-    raise SystemExit(code)
+    return code
 
 
 def _join_group(cfg: Config, launcher: str) -> None:
     environment = cfg.get('env_cfg', {})
     set_multi_processing(**environment.get('mp_cfg', {}), distributed=True)
-    # Batch statistics are the main process's, as in its checkpoints: so a resume finds them as they were everywhere.
-    wrapper = ConfigDict(type='MMDistributedDataParallel', broadcast_buffers=True,
+    # PyTorch's default for the buffers, not MMEngine's: batch statistics are the main process's in every process, as in
+    # the checkpoints, so a resume finds them as they were.
+    wrapper = ConfigDict(type='MMDistributedDataParallel',
                          find_unused_parameters=cfg.get('find_unused_parameters', False))
     if torch.cuda.is_available():
         init_dist(launcher, **environment.get('dist_cfg', {}))
@@ -228,8 +275,12 @@ def _join_group(cfg: Config, launcher: str) -> None:
     cfg.setdefault('model_wrapper_cfg', wrapper)
 
 
-def _leave_group() -> None:
+def _leave_group(together: bool = True) -> None:
+    """Close the process group, when nothing refers to it any more: its threads must end before the interpreter does."""
     if is_distributed():
+        gc.collect()
+        if together:
+            barrier()  # the main process may still be writing
         torch.distributed.destroy_process_group()
 
 

@@ -94,3 +94,16 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
         for buffer in runner.model.buffers():  # validate what the main process saves
             broadcast(buffer)
         runner.val_loop.run()
+
+
+@LOOPS.register_module()
+class IterBasedTrainLoop(mmengine.runner.IterBasedTrainLoop):
+    """MMEngine's iteration-based loop, which also says the epoch that an iteration belongs to: schedules count epochs.
+
+    It resumes as MMEngine does, by loading what was trained on already; only the epoch-based loop resumes exactly.
+    """
+
+    def run_iter(self, data_batch) -> None:
+        """One training step."""
+        self.runner.message_hub.update_info('epoch', self._iter // len(self.dataloader))
+        super().run_iter(data_batch)

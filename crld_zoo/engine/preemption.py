@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce, barrier, get_world_size
 from mmengine.hooks import Hook
 from mmengine.registry import FUNCTIONS  # MMEngine's own: its Runner looks no scope up for functions
 from torch.utils.data import get_worker_info
@@ -97,10 +97,11 @@ class PreemptionHook(Hook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Save and leave where the process was told to stop."""
-        if not self._all_told(batch_idx) or not runner.optim_wrapper.should_update():
+        if not self._all_told(runner) or not runner.optim_wrapper.should_update():
             return
         if self._checkpoints is not None:
             self._checkpoints.save_snapshot(runner)
+        barrier()  # a launcher that sees one process leave stops the others
         self._leave(runner, f'after iteration {runner.iter + 1} of epoch {runner.epoch + 1}')
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
@@ -116,10 +117,10 @@ class PreemptionHook(Hook):
         """Nothing is left to save."""
         _STOP.training = False
 
-    def _all_told(self, batch_idx: int) -> bool:
+    def _all_told(self, runner) -> bool:
         if get_world_size() == 1:
             return _STOP.requested
-        if not self.every_n_inner_iters(batch_idx, self.interval):
+        if not self.every_n_train_iters(runner, self.interval):
             return False
         told = torch.tensor(int(_STOP.requested), device=get_device())
         all_reduce(told, 'max')

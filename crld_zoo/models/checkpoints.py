@@ -97,8 +97,9 @@ def locate(checkpoint: str | os.PathLike) -> Path:
         if candidate.is_file():
             return candidate
     looked = ' and '.join(str(candidate.absolute()) for candidate in candidates)
-    raise MissingFileError(f"no checkpoint '{checkpoint}': looked for {looked}; correct the path, or put the file "
-                           'there')
+    recipe = next(Path('configs').rglob(f'{path.parent.name}.py'), None)  # a run's folder has its recipe's name
+    remedy = f'make it with `python tools/train.py {recipe}`' if recipe else 'correct the path, or put the file there'
+    raise MissingFileError(f"no checkpoint '{checkpoint}': looked for {looked}; {remedy}")
 
 
 def _download(url: str, hub: Path) -> Path:

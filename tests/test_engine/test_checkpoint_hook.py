@@ -6,11 +6,12 @@ import os
 import re
 
 import pytest
-import tiny_run
 import torch
 
 from crld_zoo.engine import CheckpointHook
 from crld_zoo.errors import InputError
+
+from . import tiny_run
 
 BEST = {'default_hooks.checkpoint.save_best': 'top1', 'default_hooks.checkpoint.rule': 'greater'}
 

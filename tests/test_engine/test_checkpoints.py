@@ -6,12 +6,13 @@ import random
 import shutil
 
 import pytest
-import tiny_run
 import torch
 
 from crld_zoo.engine import checkpoints
 from crld_zoo.engine.checkpoints import check_fits, check_whole, find_resume_checkpoint, load_weights_only, read_seed
 from crld_zoo.errors import InputError, MissingFileError
+
+from . import tiny_run
 
 
 @pytest.fixture(scope='module')

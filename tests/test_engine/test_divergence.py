@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
-import tiny_run
 import torch
 from mmengine.hooks import Hook
 
 from crld_zoo.engine import DivergenceError, DivergenceHook
 from crld_zoo.errors import InputError
+
+from . import tiny_run
 
 NAN, INF = float('nan'), float('inf')
 

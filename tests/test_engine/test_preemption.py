@@ -9,12 +9,13 @@ import sys
 import time
 
 import pytest
-import tiny_run
 import torch
 from mmengine.hooks import Hook
 
 from crld_zoo.engine import PREEMPTED, PreemptionHook, preemption, stopping_in_order
 from crld_zoo.errors import InputError
+
+from . import tiny_run
 
 
 class Signal(Hook):
@@ -101,14 +102,20 @@ def test_loader_workers_outlive_a_signal_to_the_whole_job(tmp_path):
     class SignalWorkers(Hook):
         def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
             if runner.iter == 8:
-                for worker in runner.train_dataloader._iterator._workers:
-                    os.kill(worker.pid, signal.SIGUSR1)
-                    os.kill(worker.pid, signal.SIGTERM)
+                workers = [str(worker.pid) for worker in runner.train_dataloader._iterator._workers]
+                for number in ('USR1', 'TERM'):  # from another process than the trainer
+                    subprocess.run(['kill', f'-{number}', *workers], check=True)
 
     workers = {'train_dataloader.num_workers': 2, 'train_dataloader.persistent_workers': True,
-               'train_dataloader.worker_init_fn': dict(type='outlive_first_sigterm')}
-    runner = tiny_run.train(tmp_path, hooks=[SignalWorkers()], **workers)
+               'train_dataloader.worker_init_fn': dict(type='obey_only_the_trainer')}
+    runner = tiny_run.build(tmp_path, **workers)
+    runner.register_hook(SignalWorkers())
+    runner.train()
     assert runner.iter == 24
+    for worker in runner.train_dataloader._iterator._workers:  # what their trainer says, they do
+        worker.terminate()
+        worker.join(10)
+        assert worker.exitcode == 0
 
 
 def test_impossible_options():

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import random
+
+import numpy as np
 import pytest
-import tiny_run
 import torch
 from mmengine.hooks import Hook
 
+from crld_zoo.engine.randomness import Stream, seed_generators
 from crld_zoo.errors import InputError
+
+from . import tiny_run
 
 LAST = 'epoch_4.pth'  # six batches an epoch, the last one of two images
 
@@ -84,6 +89,25 @@ def test_validation_leaves_the_training_alone(tmp_path, undisturbed):
     last = torch.load(tmp_path / LAST)
     for part in ('state_dict', 'ema_state_dict', 'optimizer'):
         assert tiny_run.differences(undisturbed[part], last[part]) == []
+
+
+def test_the_noise_of_the_loader_is_never_the_same(tmp_path):
+    class Listener(Hook):
+        def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+            noise.extend(data_batch['noise'].tolist())
+
+    noise = []
+    tiny_run.train(tmp_path, hooks=[Listener()], **{'train_dataloader.num_workers': 2})
+    assert len(set(noise)) == 4 * 22
+
+
+def test_each_process_has_its_own_noise():
+    draws = set()
+    for rank in range(3):
+        for stream in Stream:
+            seed_generators(stream, seed=0, epoch=0, rank=rank)
+            draws |= {random.random(), np.random.rand(), torch.rand(()).item()}
+    assert len(draws) == 3 * 3 * len(Stream)
 
 
 def test_noise_differs_between_epochs_and_seeds(tmp_path):

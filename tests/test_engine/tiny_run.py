@@ -34,7 +34,7 @@ class NoisyPoints(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         noise = 0.1 * (random.random() + np.random.rand() + torch.rand(()).item())
-        return dict(inputs=self.points[index] + noise, data_samples=torch.tensor(index % 2), index=index)
+        return dict(inputs=self.points[index] + noise, data_samples=torch.tensor(index % 2), index=index, noise=noise)
 
 
 @MODELS.register_module()

@@ -16,24 +16,10 @@ import torch
 from crld_zoo.distillers import DKD
 from crld_zoo.models.sources import build_network
 
+from .command import run, sentence
+
 TEACHER, STUDENT = 'configs/quickstart/ce_r20_digits.py', 'configs/quickstart/dkd+crld_r20_r8_digits.py'
 SMALL = ['--cfg-options', 'model.student.model=crld_zoo::resnet8', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
-
-
-def run(root: Path, *arguments: str | Path, code: int = 0) -> str:
-    """Run a tool in the repository; its output. Fails if it exits with another code."""
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=root, capture_output=True, text=True, timeout=240,
-                          env={**os.environ, 'OMP_NUM_THREADS': '1'})
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output[-3000:]
-    return output
-
-
-def sentence(output: str) -> str:
-    """The error that a tool ends with, which is one line and no traceback."""
-    assert 'Traceback' not in output
-    (line,) = [line for line in output.splitlines() if line.startswith('error: ')]
-    return line
 
 
 @pytest.fixture(scope='module')
@@ -131,6 +117,8 @@ def test_quickstart(root, tmp_path):
     (['model.teacher.num_classes=20'], '20'),
     (['model.teacher.checkpoint=no/such/file.pth'], 'no/such/file.pth'),
     (['model.teacher.model=crld_zoo::resnet14'], 'resnet8'),
+    (['distiller.tau_w=0.5'], 'say model.distiller.tau_w'),
+    (['model.teacher=3', 'model.teacher.size=4'], 'do not fit the config'),
     (['optim_wrapper.optimizer.lr=1e30', 'train_cfg.max_epochs=4'], 'not finite at iteration'),
 ])
 def test_bad_input_ends_in_a_sentence(root, teacher, tmp_path, arguments, message):
@@ -150,8 +138,14 @@ def test_damaged_teachers_are_refused(root, teacher, tmp_path):
         assert file.name in sentence(output)
 
 
-def test_a_missing_config_is_compared_with_those_there_are(root, tmp_path):
+def test_what_is_missing_is_named_with_its_remedy(root, tmp_path):
     output = run(root, 'tools/train.py', 'configs/quickstart/kd_r20_r8_digit.py', code=2)
     assert 'kd_r20_r8_digits' in sentence(output)
+    output = run(root, 'tools/train.py', 'configs/crld/dkd+crld_r34_r18_imagenet.py', '--work-dir', tmp_path,
+                 '--cfg-options', 'train_dataloader.dataset.data_root=no/imagenet', code=2)
+    assert 'no/imagenet' in sentence(output)
+    output = run(root, 'tools/train.py', 'configs/takd/kd_r20_r8_cifar100.py', '--work-dir', tmp_path, '--cfg-options',
+                 'model.teacher.checkpoint=no/kd_r110_r20_cifar100/epoch_240.pth', code=2)
+    assert 'python tools/train.py configs/takd/kd_r110_r20_cifar100.py' in sentence(output)
     output = run(root, 'tools/test.py', STUDENT, tmp_path / 'none.pth', code=2)
     assert 'none.pth' in sentence(output)
