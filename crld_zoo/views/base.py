@@ -8,16 +8,13 @@ in a CUDA graph while the generator stays outside.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from numbers import Real
 
 import torch
 from torch import Tensor, nn
 
 from crld_zoo.errors import InputError
-
-
-SMALL, LARGE = 250_000, 4_000_000
+from crld_zoo.registry import VIEWS
 
 
 class ViewOperation(nn.Module):
@@ -59,9 +56,11 @@ class ViewOperation(nn.Module):
 class PoolOperation(ViewOperation):
     """An operation with one magnitude, uniform in a range: what a RandAugment pool holds.
 
-    A subclass writes :meth:`at`. Those that are a lookup table or an affine map of coordinates derive from
-    :class:`~crld_zoo.views.TableOperation` or :class:`~crld_zoo.views.AffineOperation` instead, whose
-    members share the passes over the pixels.
+    A subclass writes :meth:`prepare`, which may simply give the changed images. Those that are a lookup table, an
+    affine map of coordinates or a blend with another image derive from
+    :class:`~crld_zoo.views.TableOperation`, :class:`~crld_zoo.views.AffineOperation` or
+    :class:`~crld_zoo.views.BlendOperation`: there each operation prepares a row for each of its images, and all
+    operations of the kind are rendered in one pass.
 
     Args:
         low: Smallest magnitude.
@@ -82,22 +81,19 @@ class PoolOperation(ViewOperation):
 
     def at(self, images: Tensor, magnitude: Tensor) -> Tensor:
         """The result for given magnitudes, float64 ``(N,)``."""
-        raise NotImplementedError
-
-    # What follows is how several operations of a kind share one pass: each prepares something for every image, then
-    # the kind renders all images at once. Here, where nothing is known about the operation, that is the result itself.
+        return self.render(images, self.prepare(images, magnitude), magnitude)
 
     def prepare(self, images: Tensor, magnitude: Tensor) -> Tensor:
         """What :meth:`render` needs, one row for each image."""
-        return self.at(images, magnitude)
+        raise NotImplementedError
 
     @staticmethod
     def neutral(images: Tensor) -> Tensor:
-        """What makes :meth:`render` return the images as they are, broadcastable to :meth:`prepare`'s result."""
+        """What makes :meth:`render` return the images as they are, broadcastable to what :meth:`prepare` gives."""
         return images
 
     @staticmethod
-    def render(images: Tensor, prepared: Tensor) -> Tensor:
+    def render(images: Tensor, prepared: Tensor, magnitude: Tensor) -> Tensor:
         """The images changed as prepared. Operations with the same ``render`` are of one kind."""
         return prepared
 
@@ -105,25 +101,15 @@ class PoolOperation(ViewOperation):
         return f'low={self.low:g}, high={self.high:g}'
 
 
-def in_pieces(function: Callable[..., Tensor], images: Tensor, *rows: Tensor, limit: int) -> Tensor:
-    """Call a function on the CPU with a few images at a time, so that what it allocates stays in the cache.
+@VIEWS.register_module()
+class Identity(PoolOperation):
+    """The image itself; it has no magnitude."""
 
-    Args:
-        function: Takes images and the rows that belong to them and gives one result a row.
-        images: ``(N, 3, H, W)``.
-        *rows: Tensors of ``N`` rows.
-        limit: Values of the images in one piece.
-    """
-    count = max(1, limit // images[0].numel())
-    if images.device.type != 'cpu' or count >= len(images):
-        return function(images, *rows)
-    pieces = zip(*(tensor.split(count) for tensor in (images, *rows)), strict=True)
-    return torch.cat([function(*piece) for piece in pieces])
+    def __init__(self) -> None:
+        super().__init__()
 
-
-def per_image(values: Tensor) -> Tensor:
-    """``(N,)`` as ``(N, 1, 1, 1)``."""
-    return values.view(-1, 1, 1, 1)
+    def prepare(self, images: Tensor, magnitude: Tensor) -> Tensor:
+        return images
 
 
 def as_mask(chosen: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Operations that blend an image with a degenerate copy of itself: without color, or smoothed.
+"""Operations that blend an image with a degenerate copy of itself: black, gray, without color, or smoothed.
 
 Blending is Pillow's: ``degenerate + factor * (image - degenerate)`` in float32, truncated to whole values. A factor of
 0 gives the degenerate image, 1 the image itself, larger ones go beyond it.
@@ -6,64 +6,127 @@ Blending is Pillow's: ``degenerate + factor * (image - degenerate)`` in float32,
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from crld_zoo.registry import VIEWS
 
-from .base import PoolOperation, as_bytes, check_range, per_image
+from .base import PoolOperation, as_bytes, check_range
 
 
-def blend(degenerate: Tensor, image: Tensor, factor: Tensor) -> Tensor:
-    """Blend whole values held as float32; the result is uint8."""
-    return as_bytes((image - degenerate).mul(factor.float()).add_(degenerate).clamp_(0, 255))
+def blend(images: Tensor, degenerate: Tensor, factor: Tensor) -> Tensor:
+    """``PIL.Image.blend`` of a degenerate copy and the image, with a factor for each image.
+
+    Args:
+        images: uint8 ``(N, 3, H, W)``.
+        degenerate: Whole values as float32, broadcastable to the images' shape.
+        factor: Share of the image, ``(N,)``.
+    """
+    blended = (images.float() - degenerate).mul_(factor.float().view(-1, 1, 1, 1)).add_(degenerate)
+    return as_bytes(blended.clamp_(0, 255))
 
 
 def gray(images: Tensor) -> Tensor:
-    """Luma as Pillow's mode L has it, from whole values as float32 ``(N, 3, H, W)``: whole values ``(N, 1, H, W)``.
+    """Luma as Pillow's mode L has it: whole values as float32 ``(N, 1, H, W)``.
 
     Pillow weighs with 16-bit fractions. All sums stay below 2^24, so float32 holds them exactly.
     """
-    red, green, blue = images.split(1, 1)
+    red, green, blue = images.float().split(1, 1)
     luma = (red * 19595).add_(green, alpha=38470).add_(blue, alpha=7471).add_(0x8000)
     return luma.mul_(2.0 ** -16).floor_()
 
 
+def mean_gray(images: Tensor) -> Tensor:
+    """Mean of :func:`gray`, rounded: whole values as float32 ``(N, 1, 1, 1)``."""
+    height, width = images.shape[2:]
+    total = gray(images).sum((2, 3), keepdim=True, dtype=torch.float64)
+    return total.div_(height * width).add_(0.5).floor_().float()
+
+
+def smooth(images: Tensor) -> Tensor:
+    """``PIL.ImageFilter.SMOOTH``, the 3x3 mean that counts the middle five times: whole values as float32.
+
+    The outermost pixels stay as they are.
+    """
+    values = images.float()
+    inner = values[..., 1:-1, 1:-1]
+    rows = values[..., :-2] + values[..., 1:-1] + values[..., 2:]
+    total = (rows[..., :-2, :] + rows[..., 1:-1, :]).add_(rows[..., 2:, :]).add_(inner, alpha=4)
+    # (total + 6.5) / 13 is at least 1/26 away from a whole number for every whole total, so rounding errors never show
+    inner.copy_(total.add_(6.5).mul_(1 / 13).floor_())
+    return values
+
+
+def brightness(images: Tensor, factor: Tensor) -> Tensor:
+    """``PIL.ImageEnhance.Brightness`` with a factor for each image, ``(N,)``."""
+    return blend(images, torch.zeros((), device=images.device), factor)
+
+
+def contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """``PIL.ImageEnhance.Contrast`` with a factor for each image, ``(N,)``."""
+    return blend(images, mean_gray(images), factor)
+
+
 def color(images: Tensor, factor: Tensor) -> Tensor:
     """``PIL.ImageEnhance.Color`` with a factor for each image, ``(N,)``."""
-    values = images.float()
-    return blend(gray(values), values, per_image(factor))
+    return blend(images, gray(images), factor)
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:
-    """``PIL.ImageEnhance.Sharpness`` with a factor for each image, ``(N,)``; the outermost pixels stay as they are."""
-    values = images.float()
-    rows = values[..., :-2] + values[..., 1:-1] + values[..., 2:]
-    inner = values[..., 1:-1, 1:-1]
-    weighted = (rows[..., :-2, :] + rows[..., 1:-1, :]).add_(rows[..., 2:, :]).add_(inner, alpha=4)
-    # (s + 6.5) / 13 is at least 1/26 away from a whole number for every whole s, so rounding errors never show
-    smooth = weighted.add_(6.5).mul_(1 / 13).floor_()
-    result = images.clone()
-    result[..., 1:-1, 1:-1] = blend(smooth, inner, per_image(factor))
-    return result
+    """``PIL.ImageEnhance.Sharpness`` with a factor for each image, ``(N,)``."""
+    return blend(images, smooth(images), factor)
 
 
-@VIEWS.register_module()
-class Color(PoolOperation):
-    """Take color away: magnitude 0 is the grayscale image, 1 the image itself."""
+class BlendOperation(PoolOperation):
+    """A pool operation that blends with a degenerate image; its magnitude is the factor.
+
+    A subclass writes :meth:`degenerate`.
+
+    Args:
+        low: Smallest factor, at least 0.
+        high: Largest factor.
+    """
 
     def __init__(self, low: float = 0.05, high: float = 0.95) -> None:
         super().__init__(*check_range(self, 'factor', (low, high), 0))
 
-    def at(self, images: Tensor, magnitude: Tensor) -> Tensor:
-        return color(images, magnitude)
+    def degenerate(self, images: Tensor) -> Tensor:
+        """Whole values as float32, broadcastable to the images' shape."""
+        raise NotImplementedError
+
+    def prepare(self, images: Tensor, magnitude: Tensor) -> Tensor:
+        return self.degenerate(images).expand_as(images)
+
+    render = staticmethod(blend)
 
 
 @VIEWS.register_module()
-class Sharpness(PoolOperation):
-    """Take sharpness away: magnitude 0 is the smoothed image, 1 the image itself."""
+class Brightness(BlendOperation):
+    """Darken: factor 0 is black, 1 the image itself."""
 
-    def __init__(self, low: float = 0.05, high: float = 0.95) -> None:
-        super().__init__(*check_range(self, 'factor', (low, high), 0))
+    def degenerate(self, images: Tensor) -> Tensor:
+        return torch.zeros((), device=images.device)
 
-    def at(self, images: Tensor, magnitude: Tensor) -> Tensor:
-        return sharpness(images, magnitude)
+
+@VIEWS.register_module()
+class Contrast(BlendOperation):
+    """Take contrast away: factor 0 is the mean gray, 1 the image itself."""
+
+    def degenerate(self, images: Tensor) -> Tensor:
+        return mean_gray(images)
+
+
+@VIEWS.register_module()
+class Color(BlendOperation):
+    """Take color away: factor 0 is the grayscale image, 1 the image itself."""
+
+    def degenerate(self, images: Tensor) -> Tensor:
+        return gray(images)
+
+
+@VIEWS.register_module()
+class Sharpness(BlendOperation):
+    """Take sharpness away: factor 0 is the smoothed image, 1 the image itself."""
+
+    def degenerate(self, images: Tensor) -> Tensor:
+        return smooth(images)

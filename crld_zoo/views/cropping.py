@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as transforms
 from crld_zoo.errors import InputError
 from crld_zoo.registry import VIEWS
 
-from .base import ViewOperation, as_mask, check_number, check_range, check_size, per_image, pick
+from .base import ViewOperation, as_mask, check_number, check_range, check_size, pick
 from .resampling import resized_crop
 
 
@@ -40,7 +40,7 @@ def crop(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int], paddi
 
 def flip(images: Tensor, chosen: Tensor) -> Tensor:
     """Mirror the images that are chosen, boolean ``(N,)``, left to right."""
-    return images.flip(3).bitwise_xor_(images).bitwise_and_(per_image(as_mask(chosen))).bitwise_xor_(images)
+    return images.flip(3).bitwise_xor_(images).bitwise_and_(as_mask(chosen).view(-1, 1, 1, 1)).bitwise_xor_(images)
 
 
 @VIEWS.register_module()

@@ -13,16 +13,8 @@ from crld_zoo.registry import VIEWS
 from .base import ViewOperation, as_mask, check_number
 
 
-def _covered(center: Tensor, side: Tensor, size: int) -> Tensor:
-    """Which of ``size`` pixels in a row (or column) the square covers, ``(N, size)``."""
-    first = (center - side / 2).clamp_(min=0).floor_()
-    last = (first + side).clamp_(max=size)  # Pillow draws both ends of a rectangle
-    position = torch.arange(size, device=center.device)
-    return (position >= first[:, None]) & (position <= last[:, None]) & (side > 0)[:, None]
-
-
 def cutout(images: Tensor, share: Tensor, center_x: Tensor, center_y: Tensor,
-           fill: Tensor | Sequence[int] = (125, 123, 114)) -> Tensor:
+           fill: Sequence[int] = (125, 123, 114)) -> Tensor:
     """Cover a square, as FixMatch's public implementations draw it with Pillow.
 
     The square's first row and column are cut off at the border and its side is counted from there, so one that reaches
@@ -34,14 +26,18 @@ def cutout(images: Tensor, share: Tensor, center_x: Tensor, center_y: Tensor,
         share: Side of each square as a share of the width, float64 ``(N,)``; 0 changes nothing.
         center_x: Center of each square in pixels from the left border, float64 ``(N,)``.
         center_y: Center of each square in pixels from the upper border, float64 ``(N,)``.
-        fill: Red, green and blue of the square; a uint8 tensor on the images' device saves the transfer.
+        fill: Red, green and blue of the square.
     """
     height, width = images.shape[2:]
     side = share * width
-    down, across = _covered(center_y, side, height), _covered(center_x, side, width)
-    mask = as_mask(down).view(-1, 1, height, 1) & as_mask(across).view(-1, 1, 1, width)
-    fill = torch.as_tensor(fill, dtype=torch.uint8, device=images.device).view(3, 1, 1)
-    return (images ^ fill).bitwise_and_(mask).bitwise_xor_(images)
+    first = (torch.stack((center_y, center_x)) - side / 2).clamp_(min=0).floor_()
+    position = torch.arange(max(height, width), dtype=first.dtype, device=images.device)
+    # Pillow draws both ends of a rectangle
+    inside = (position >= first[..., None]) & (position <= (first + side)[..., None]) & (side > 0)[:, None]
+    rows, columns = as_mask(inside).unbind()
+    mask = rows[:, None, :height, None] & columns[:, None, None, :width]
+    color = torch.stack([images.new_full((1, 1), value) for value in fill])  # without a transfer to the device
+    return (images ^ color).bitwise_and_(mask).bitwise_xor_(images)
 
 
 @VIEWS.register_module()
@@ -63,11 +59,11 @@ class Cutout(ViewOperation):
         self.max_share = check_number(self, 'max_share', max_share, 0, 1)
         if len(fill) != 3 or not all(isinstance(value, int) and 0 <= value <= 255 for value in fill):
             raise InputError(f'Cutout: fill must be red, green and blue as whole numbers from 0 to 255, not {fill!r}.')
-        self.register_buffer('fill', torch.tensor(fill, dtype=torch.uint8), persistent=False)
+        self.fill = tuple(fill)
 
     def transform(self, images: Tensor, uniform: Tensor) -> Tensor:
         height, width = images.shape[2:]
         return cutout(images, uniform[0] * self.max_share, uniform[1] * width, uniform[2] * height, self.fill)
 
     def extra_repr(self) -> str:
-        return f'max_share={self.max_share:g}, fill={tuple(self.fill.tolist())}'
+        return f'max_share={self.max_share:g}, fill={self.fill}'

@@ -46,26 +46,24 @@ def affine(images: Tensor, matrix: Tensor) -> Tensor:
     return framed.gather(2, source.expand(-1, 3, -1)).view_as(images)
 
 
-def _matrix(like: Tensor, *entries: Tensor | float) -> Tensor:
-    return torch.stack([entry if isinstance(entry, Tensor) else torch.full_like(like, entry) for entry in entries], 1)
-
-
 def rotation_matrix(degrees: Tensor, height: int, width: int) -> Tensor:
     """Turn counterclockwise about the center, ``(N, 6)``."""
     angle = degrees.remainder(360.0) * (-math.pi / 180)
     cos, sin = angle.cos(), angle.sin()
     x, y = width / 2, height / 2
-    return _matrix(degrees, cos, sin, cos * -x - sin * y + x, -sin, cos, sin * x - cos * y + y)
+    return torch.stack((cos, sin, x - x * cos - y * sin, -sin, cos, y + x * sin - y * cos), 1)
 
 
 def shear_x_matrix(shear: Tensor) -> Tensor:
     """Move row ``y`` by ``shear * y`` pixels to the left, ``(N, 6)``."""
-    return _matrix(shear, 1, shear, 0, 0, 1, 0)
+    one, zero = torch.ones_like(shear), torch.zeros_like(shear)
+    return torch.stack((one, shear, zero, zero, one, zero), 1)
 
 
 def shear_y_matrix(shear: Tensor) -> Tensor:
     """Move column ``x`` by ``shear * x`` pixels up, ``(N, 6)``."""
-    return _matrix(shear, 1, 0, 0, shear, 1, 0)
+    one, zero = torch.ones_like(shear), torch.zeros_like(shear)
+    return torch.stack((one, zero, zero, shear, one, zero), 1)
 
 
 def translation_x_matrix(share: Tensor, width: int) -> Tensor:
@@ -73,12 +71,14 @@ def translation_x_matrix(share: Tensor, width: int) -> Tensor:
 
     Pillow translates in float64, not in fixed point; whole pixels come to the same in both.
     """
-    return _matrix(share, 1, 0, (share * width + 0.5).floor_(), 0, 1, 0)
+    one, zero = torch.ones_like(share), torch.zeros_like(share)
+    return torch.stack((one, zero, (share * width + 0.5).floor_(), zero, one, zero), 1)
 
 
 def translation_y_matrix(share: Tensor, height: int) -> Tensor:
-    """Move up by a share of the height, ``(N, 6)``."""
-    return _matrix(share, 1, 0, 0, 0, 1, (share * height + 0.5).floor_())
+    """Move up by a share of the height, ``(N, 6)``; see :func:`translation_x_matrix`."""
+    one, zero = torch.ones_like(share), torch.zeros_like(share)
+    return torch.stack((one, zero, zero, zero, one, (share * height + 0.5).floor_()), 1)
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
@@ -113,17 +113,16 @@ class AffineOperation(PoolOperation):
         """The map from output to input coordinates, float64 ``(N, 6)``; see :func:`affine`."""
         raise NotImplementedError
 
-    def at(self, images: Tensor, magnitude: Tensor) -> Tensor:
-        return affine(images, self.prepare(images, magnitude))
-
     def prepare(self, images: Tensor, magnitude: Tensor) -> Tensor:
         return self.matrix(magnitude, *images.shape[2:])
 
     @staticmethod
     def neutral(images: Tensor) -> Tensor:
-        return shear_x_matrix(torch.zeros(1, dtype=torch.float64, device=images.device))
+        return torch.eye(2, 3, dtype=torch.float64, device=images.device).view(6)
 
-    render = staticmethod(affine)
+    @staticmethod
+    def render(images: Tensor, prepared: Tensor, magnitude: Tensor) -> Tensor:
+        return affine(images, prepared)
 
 
 @VIEWS.register_module()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,8 @@ FIXMATCH_POOL = ('AutoContrast', 'Brightness', 'Color', 'Contrast', 'Equalize', 
 class RandAugment(ViewOperation):
     """Several operations in turn, each drawn from a pool with replacement, with a magnitude uniform in its range.
 
-    Operations of a kind share their passes over the pixels: all lookup tables are one pass, all affine maps another.
+    Operations of a kind share their passes over the pixels: all lookup tables are one pass, all affine maps another,
+    all blends a third.
 
     Args:
         num_ops: How many operations each image gets.
@@ -71,30 +73,28 @@ class RandAugment(ViewOperation):
     def _by_group(self, images: Tensor, choice: Tensor, position: Tensor) -> Tensor:
         """Sort the images by the operation they drew, so that each operation sees its own only."""
         choice, order = choice.sort()
-        sizes = iter(torch.bincount(choice, minlength=len(self.pool)).tolist())
+        sizes = torch.bincount(choice, minlength=len(self.pool)).tolist()
         images, position = images.index_select(0, order), position.index_select(0, order)
         magnitude = self._low.index_select(0, choice) + self._span.index_select(0, choice) * position
-        results, start = [], 0
+        parts = zip(self.pool, images.split(sizes), magnitude.split(sizes), strict=True)
+        results, stop = [], 0
         for kind in self.kinds:
-            first, prepared = start, []
-            for operation in kind:
-                stop = start + next(sizes)
-                if stop > start:
-                    prepared.append(operation.prepare(images[start:stop], magnitude[start:stop]))
-                start = stop
+            prepared = [operation.prepare(*own) for operation, *own in islice(parts, len(kind)) if len(own[0])]
             if prepared:
-                results.append(kind[0].render(images[first:start], torch.cat(prepared)))
+                start, stop = stop, stop + sum(map(len, prepared))
+                results.append(kind[0].render(images[start:stop], torch.cat(prepared), magnitude[start:stop]))
         return torch.cat(results).index_select(0, order.argsort())
 
     def _by_mask(self, images: Tensor, choice: Tensor, position: Tensor) -> Tensor:
         """Prepare every operation for all images and keep, for each image, what its own one prepared."""
-        index = 0
+        chosen = [choice == index for index in range(len(self.pool))]
+        parts = zip(self.pool, chosen, strict=True)
         for kind in self.kinds:
-            prepared = kind[0].neutral(images)
-            for operation in kind:
-                own = operation.prepare(images, operation.low + (operation.high - operation.low) * position)
-                chosen = (choice == index).view(-1, *(1,) * (own.dim() - 1))
-                prepared = torch.where(chosen, own, prepared)
-                index += 1
-            images = kind[0].render(images, prepared)
+            prepared, magnitude = kind[0].neutral(images), position
+            for operation, own in islice(parts, len(kind)):
+                value = operation.low + (operation.high - operation.low) * position
+                row = operation.prepare(images, value)
+                prepared = torch.where(own.view(-1, *(1,) * (row.dim() - 1)), row, prepared)
+                magnitude = torch.where(own, value, magnitude)
+            images = kind[0].render(images, prepared, magnitude)
         return images

@@ -9,6 +9,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as transforms
 
+from .base import as_bytes
+
 _REACH = dict(bilinear=1.0, bicubic=2.0)
 
 
@@ -17,8 +19,9 @@ def resized_crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, widt
     """Cut a window out of each image and resize it, as ``torchvision.transforms.functional.resized_crop`` does.
 
     On the CPU each window goes through torchvision. On other devices that would wait for the windows' sizes, so there
-    every window is resampled by the same number of taps, as many as the largest window needs. Both follow Pillow's
-    arithmetic and differ from it, and from each other, by at most one level of 255.
+    every window is resampled by the same number of taps, as many as the largest window needs. Both do what Pillow does,
+    rows first and columns then, each rounded to whole values, and differ from it by one level of 255 in up to three
+    values of a hundred. (Pillow 13 takes the columns first where that is less work, which shows in images of noise.)
 
     Args:
         images: uint8 ``(N, 3, H, W)``.
@@ -67,7 +70,7 @@ def resample_rows(images: Tensor, start: Tensor, length: Tensor, size: int, inte
     for tap in range(taps):
         picked = images.gather(3, index[:, None, None, :, tap].expand(count, 3, images.shape[2], size))
         result.addcmul_(picked.float(), weight[:, None, None, :, tap])
-    return result.round_().clamp_(0, 255).to(torch.uint8)
+    return as_bytes(result.add_(0.5).clamp_(0, 255))
 
 
 def _kernel(distance: Tensor, interpolation: str) -> Tensor:

@@ -1,0 +1,217 @@
+"""What holds for every operation of the registry, and the ones that choose what is seen."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from PIL import Image
+from scipy import stats
+from torchvision import transforms
+
+from crld_zoo import views
+from crld_zoo.errors import InputError
+from crld_zoo.registry import VIEWS
+from crld_zoo.views.resampling import resample_rows, resized_crop
+
+from .conftest import from_pil, noise, to_pil
+
+P_VALUE = 1e-3  # as in test_randaugment.py
+SIZED = dict(RandomCrop=dict(size=12, padding=2), RandomResizedCrop=dict(size=12), Resize=dict(size=12))
+NAMES = sorted(VIEWS.module_dict) or pytest.fail('no operation is registered')
+
+
+def build(name: str):
+    return VIEWS.build(dict(type=name, **SIZED.get(name, {})))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_conformance(name):
+    operation, images = build(name), noise(23, 12, 15)
+    before = images.clone()
+    first = operation(images, torch.Generator().manual_seed(1))
+    assert first.dtype == torch.uint8 and first.is_contiguous()
+    assert first.shape == (23, 3, *(operation.output_size or (12, 15)))
+    assert torch.equal(images, before)
+    assert torch.equal(first, operation(images, torch.Generator().manual_seed(1)))
+    uniform = operation.draw(images)
+    assert uniform.shape == (operation.draws, 23)
+    one_by_one = [operation.transform(images[i:i + 1], uniform[:, i:i + 1]) for i in range(23)]
+    assert torch.equal(operation.transform(images, uniform), torch.cat(one_by_one)), 'images of a batch interact'
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_shapes_do_not_depend_on_values(name):
+    """On the meta device nothing has a value: any ``item``, ``tolist``, ``nonzero`` or boolean index raises."""
+    operation = build(name)
+    images = torch.empty(23, 3, 12, 15, dtype=torch.uint8, device='meta')
+    uniform = torch.empty(operation.draws, 23, dtype=torch.float64, device='meta')
+    result = operation.transform(images, uniform)
+    assert result.shape == (23, 3, *(operation.output_size or (12, 15))) and result.dtype == torch.uint8
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if name not in ('RandAugment', 'RandomResizedCrop', 'Resize')])
+def test_compiles_in_one_graph(name):
+    operation, images = build(name), noise(5, 12, 15)
+    uniform = operation.draw(images)
+    compiled = torch.compile(operation.transform, backend='eager', fullgraph=True)
+    assert torch.equal(compiled(images, uniform), operation.transform(images, uniform))
+    torch.compiler.reset()
+
+
+def test_masked_randaugment_compiles_in_one_graph():
+    augment, images = views.RandAugment(), noise(9, 12, 15)
+    (choice, _), (position, _) = augment.plan(augment.draw(images))
+    compiled = torch.compile(augment._by_mask, backend='eager', fullgraph=True)
+    assert torch.equal(compiled(images, choice, position), augment._by_group(images, choice, position))
+    torch.compiler.reset()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.parametrize('name', NAMES)
+def test_gpu_gives_the_same_and_is_never_waited_for(name):
+    operation, images = build(name), noise(64, 12, 15)
+    uniform = operation.draw(images)
+    on_gpu = images.cuda(), uniform.cuda()
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        result = operation.transform(*on_gpu)
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
+    difference = (result.cpu().int() - operation.transform(images, uniform).int()).abs()
+    assert difference.max() <= (2 if name in ('RandomResizedCrop', 'Resize') else 0)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_views_in_a_cuda_graph():
+    composed = views.Views(dict(strong=[dict(type='RandomFlip'), dict(type='RandAugment'), dict(type='Cutout')]), 3)
+    images = noise(64, 32, 32).cuda()
+    expected = []
+    for iteration in range(2):  # also warms up
+        composed.reseed(iteration)
+        expected.append(composed(images)['strong'])
+    graph = torch.cuda.CUDAGraph()
+    graph.register_generator_state(composed.generator(images.device))
+    with torch.cuda.graph(graph):
+        result = composed(images)['strong']
+    for iteration in range(2):
+        composed.reseed(iteration)
+        graph.replay()
+        assert torch.equal(result, expected[iteration])
+
+
+def test_crop_positions_are_uniform():
+    images = torch.zeros(100_000, 3, 2, 3, dtype=torch.uint8)
+    images[:, 0] = torch.arange(1, 7, dtype=torch.uint8).view(2, 3)
+    cropped = views.RandomCrop(1, padding=1)(images, torch.Generator().manual_seed(1))[:, 0, 0, 0]
+    counts = torch.bincount(cropped.long(), minlength=7)  # 4 x 5 places, 14 of them on the border
+    assert stats.chisquare(counts.tolist(), [100_000 * 14 / 20] + [100_000 / 20] * 6).pvalue > P_VALUE
+
+
+@pytest.mark.parametrize('prob', [0, 0.25, 0.5, 1])
+def test_flip_probability(prob):
+    images = torch.tensor([1, 2], dtype=torch.uint8).expand(100_000, 3, 1, 2)
+    flipped = int((views.RandomFlip(prob)(images, torch.Generator().manual_seed(2))[:, 0, 0, 0] == 2).sum())
+    assert stats.binomtest(flipped, 100_000, prob).pvalue > P_VALUE
+
+
+def test_cutout_distribution(monkeypatch):
+    seen = {}
+    monkeypatch.setattr('crld_zoo.views.erasing.cutout',
+                        lambda images, share, x, y, fill: seen.update(share=share, x=x, y=y) or images)
+    views.Cutout()(torch.zeros(100_000, 3, 4, 6, dtype=torch.uint8), torch.Generator().manual_seed(4))
+    for name, high in dict(share=0.5, x=6, y=4).items():
+        assert stats.kstest(seen[name].numpy(), stats.uniform(0, high).cdf).pvalue > P_VALUE, name
+
+
+def resized_by_pil(images, windows, size, interpolation):
+    """Rows first, then columns, in two calls, since versions of Pillow differ in which they take first."""
+    resample = Image.Resampling[interpolation.upper()]
+    cut = (to_pil(image).crop((left, top, left + width, top + height))
+           for image, top, left, height, width in zip(images, *(side.tolist() for side in windows), strict=True))
+    return torch.stack([from_pil(image.resize((size[1], image.height), resample).resize(size[::-1], resample))
+                        for image in cut])
+
+
+def assert_as_good_as_equal(result, expected):
+    difference = (result.int() - expected.int()).abs()
+    assert result.shape == expected.shape and difference.max() <= 2  # one level in each direction
+    assert (difference > 0).float().mean() < 0.03 and (difference > 1).float().mean() < 1e-4
+
+
+@pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
+@pytest.mark.parametrize(('size', 'result'), [((40, 56), (17, 23)), ((17, 23), (40, 56)), ((32, 32), (32, 32))])
+def test_resize_against_pil(interpolation, size, result):
+    images = noise(20, *size)
+    whole = [torch.full((20,), side) for side in (0, 0, *size)]
+    assert_as_good_as_equal(views.Resize(result, interpolation)(images),
+                            resized_by_pil(images, whole, result, interpolation))
+
+
+@pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
+@pytest.mark.parametrize('size', [(16, 16), (40, 24), (60, 70)])
+def test_resized_crop_against_pil(interpolation, size):
+    """Both ways: torchvision's kernel on the CPU, the taps that other devices use."""
+    images = noise(40, 48, 37)
+    crop = views.RandomResizedCrop(size)
+    windows = crop.windows(crop.draw(images), 48, 37)
+    top, left, height, width = windows
+    expected = resized_by_pil(images, windows, size, interpolation)
+    assert_as_good_as_equal(resized_crop(images, *windows, size, interpolation), expected)
+    across = resample_rows(images, left, width, size[1], interpolation)
+    assert_as_good_as_equal(resample_rows(across.mT, top, height, size[0], interpolation).mT, expected)
+
+
+def test_resized_crop_windows_like_torchvision():
+    """Area, shape and place have torchvision's distributions (two samples of 4,000; Kolmogorov-Smirnov)."""
+    height, width, count = 200, 300, 4000
+    crop = views.RandomResizedCrop(224, scale=(0.2, 1.0))
+    uniform = crop.draw(torch.empty(count, 3, 1, 1), torch.Generator().manual_seed(1))
+    top, left, rows, columns = crop.windows(uniform, height, width)
+    assert (top >= 0).all() and (top + rows <= height).all() and (left >= 0).all() and (left + columns <= width).all()
+    torch.manual_seed(2)
+    image = Image.new('RGB', (width, height))
+    theirs = torch.tensor([transforms.RandomResizedCrop.get_params(image, (0.2, 1.0), (3 / 4, 4 / 3))
+                           for _ in range(count)])
+    ours = torch.stack((top, left, rows, columns), 1)
+    for measure in (lambda w: w[:, 2] * w[:, 3], lambda w: w[:, 3] / w[:, 2], lambda w: w[:, 0], lambda w: w[:, 1]):
+        assert stats.ks_2samp(measure(ours).numpy(), measure(theirs).numpy()).pvalue > P_VALUE
+
+
+@pytest.mark.parametrize(('height', 'width'), [(10, 100), (100, 10), (50, 50)])
+def test_resized_crop_where_no_window_fits(height, width):
+    crop = views.RandomResizedCrop(8, scale=(1, 1), ratio=(0.5, 0.5))
+    windows = torch.stack(crop.windows(torch.rand(crop.draws, 3, dtype=torch.float64), height, width), 1)
+    rows = min(height, width * 2)
+    columns = round(rows / 2)
+    assert windows.tolist() == [[(height - rows) // 2, (width - columns) // 2, rows, columns]] * 3
+
+
+@pytest.mark.parametrize(('config', 'message'), [
+    (dict(type='RandomCrop', size=0), 'size'), (dict(type='RandomCrop', size=(8, -1)), 'size'),
+    (dict(type='RandomCrop', size=8.5), 'size'), (dict(type='RandomCrop', size=(1, 2, 3)), 'size'),
+    (dict(type='RandomCrop', size='8'), 'size'), (dict(type='RandomCrop', size=8, padding=-1), 'padding'),
+    (dict(type='RandomCrop', size=True), 'size'), (dict(type='RandomCrop', size=8, padding=1.5), 'padding'),
+    (dict(type='RandomFlip', prob=1.1), 'prob'), (dict(type='RandomFlip', prob='often'), 'prob'),
+    (dict(type='Resize', size=8, interpolation='nearest'), 'interpolation'), (dict(type='Resize', size=-3), 'size'),
+    (dict(type='RandomResizedCrop', size=8, scale=(0, 1)), 'scale'),
+    (dict(type='RandomResizedCrop', size=8, scale=(0.5, 1.5)), 'scale'),
+    (dict(type='RandomResizedCrop', size=8, scale=(0.9, 0.5)), 'scale'),
+    (dict(type='RandomResizedCrop', size=8, ratio=(2, 1)), 'ratio'),
+    (dict(type='RandomResizedCrop', size=8, ratio=1), 'ratio'),
+    (dict(type='Cutout', max_share=1.5), 'max_share'), (dict(type='Cutout', fill=(1, 2)), 'fill'),
+    (dict(type='Cutout', fill=(1, 2, 256)), 'fill'), (dict(type='Cutout', fill=(0.5, 0, 0)), 'fill'),
+])
+def test_impossible_options(config, message):
+    with pytest.raises(InputError, match=f'^{config["type"]}: {message} must be'):
+        VIEWS.build(config)
+
+
+def test_crop_larger_than_the_images():
+    with pytest.raises(InputError, match='8x9 with a padding of 1 are smaller than the window of 11x11'):
+        views.RandomCrop(11, padding=1)(noise(2, 8, 9))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_says_what_it_is(name):
+    assert name in repr(build(name))
+    assert VIEWS.get(name).__doc__
