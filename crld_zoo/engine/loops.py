@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import mmengine.runner
 from mmengine.dist import broadcast, get_rank
 
@@ -36,13 +39,14 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
 
     def run(self):
         """Train from where the runner stands to the end."""
-        self.runner.call_hook('before_train')
-        self._follow_seed()
-        self._validate_if_due()
-        while self._epoch < self._max_epochs and not self.stop_training:
-            self.run_epoch()
+        with _leaving_nothing(self.runner):
+            self.runner.call_hook('before_train')
+            self._follow_seed()
             self._validate_if_due()
-        self.runner.call_hook('after_train')
+            while self._epoch < self._max_epochs and not self.stop_training:
+                self.run_epoch()
+                self._validate_if_due()
+            self.runner.call_hook('after_train')
         return self.runner.model
 
     def run_epoch(self) -> None:
@@ -103,7 +107,21 @@ class IterBasedTrainLoop(mmengine.runner.IterBasedTrainLoop):
     It resumes as MMEngine does, by loading what was trained on already; only the epoch-based loop resumes exactly.
     """
 
+    def run(self):
+        """Train from where the runner stands to the end."""
+        with _leaving_nothing(self.runner):
+            return super().run()
+
     def run_iter(self, data_batch) -> None:
         """One training step."""
         self.runner.message_hub.update_info('epoch', self._iter // len(self.dataloader))
         super().run_iter(data_batch)
+
+
+@contextmanager
+def _leaving_nothing(runner) -> Iterator[None]:
+    """A training that ends by an error is over as well: what runs later in the process is at none of its epochs."""
+    try:
+        yield
+    finally:
+        runner.message_hub.pop_info('loop_stage', None)

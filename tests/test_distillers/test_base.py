@@ -140,7 +140,7 @@ def test_temperature_must_be_above_0(distiller, option, value):
         NKD: ['gamma', 'ce_weight', 'kd_weight'], NormKD: ['ce_weight', 'kd_weight'], MLLD: ['ce_weight', 'kd_weight'],
         NormKDDKD: ['alpha', 'beta', 'warmup', 'ce_weight', 'kd_weight'], TfNKD: ['ce_weight', 'kd_weight'],
         lambda **options: CRLD(KD(), **options): ['ce_weight', 'wv_weight', 'cv_weight']}.items()
-    for option in options], ids=str)
+    for option in options], ids=lambda value: getattr(value, '__name__', value))
 @pytest.mark.parametrize('value', [-0.1, math.nan, math.inf, '1'], ids=repr)
 def test_weights_must_not_be_negative(distiller, option, value):
     with pytest.raises(InputError, match=f': {option} must be a number of at least 0, not '):
