@@ -7,6 +7,7 @@ import gc
 import inspect
 import logging
 import sys
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import wraps
@@ -222,33 +223,49 @@ def main_guard(command: Callable) -> Callable:
     def guarded(*args, **kwargs):
         logging.raiseExceptions = False  # a log file on a full disk is not worth a traceback a line
         try:
-            return command(*args, **kwargs)
+            try:
+                return command(*args, **kwargs)
+            except (ConnectionError, EOFError):
+                time.sleep(1)  # if a loader worker broke the connection by dying, the news is on its way
+                raise
         except SystemExit as leave:
             code = leave.code
-        except InputError as error:
-            code = _tell(_sentence(error))
-        except OSError as error:
-            if error.filename is None and 'DataLoader worker' not in str(error):
-                raise
-            remedy = 'make room' if error.errno in _NO_ROOM else 'see to this file or folder'
-            code = _tell(f'{_sentence(error)}: {remedy}, then go on with --resume.')
-        except RuntimeError as error:
-            if 'DataLoader worker' not in str(error) or 'Traceback' in str(error):
-                raise
-            code = _tell(f'{str(error).splitlines()[0].strip(". ")}: often the machine is out of memory or of shared '
-                         'memory (/dev/shm); lower num_workers or the batch size, then go on with --resume.')
         except KeyboardInterrupt:
             code = _tell('interrupted', code=130)
+        except Exception as error:
+            sentence = _sentence(error)
+            if sentence is None:
+                raise
+            code = _tell(sentence)
         if is_distributed() and torch.distributed.get_backend() == 'gloo':  # NCCL may wait for a process that died
             _leave_group(together=False)
         raise SystemExit(code)
     return guarded
 
 
-def _sentence(error: InputError | OSError) -> str:
-    """The error's own words; a loader's worker wraps them in its traceback, whose last line they are."""
+def _sentence(error: Exception) -> str | None:
+    """What to tell the user; None for a bug."""
+    for link in _chain(error):  # PyTorch reports a dead worker wherever the program is, and that may wrap the report
+        text = str(link)
+        if isinstance(link, RuntimeError) and text.startswith('DataLoader worker'):
+            return (f'{text.splitlines()[0].strip(". ")}: often the machine is out of memory or of shared memory '
+                    '(/dev/shm); lower num_workers or the batch size, then go on with --resume.')
     text = str(error).strip()
-    return text.splitlines()[-1].split('Error: ', 1)[-1] if 'Traceback' in text else text
+    from_worker = text.startswith('Caught ') and 'DataLoader worker' in text
+    if from_worker:  # its own words are the last line of the traceback it comes with
+        text = text.splitlines()[-1].split('Error: ', 1)[-1]
+    if isinstance(error, InputError):
+        return text
+    if isinstance(error, OSError) and (error.filename is not None or from_worker):
+        remedy = 'make room' if error.errno in _NO_ROOM else 'see to this file or folder'
+        return f'{text}: {remedy}, then go on with --resume.'
+    return None
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _tell(sentence: str, code: int = 2) -> int:

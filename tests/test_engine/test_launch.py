@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import signal
 import sys
 
 import pytest
@@ -66,6 +67,13 @@ def test_resume_keeps_the_seed(config, runners):
     assert [runner.epoch for runner in runners] == [2, 3, 2]
     with pytest.raises(InputError, match='the run to resume has the seed 3, not 4'):
         launch.run_train(config, work_dir='a', resume='auto', seed=4)
+
+
+def test_the_checkpoint_has_the_seed_even_where_the_config_has_another(config, runners):
+    launch.run_train(config, work_dir='a', seed=3)
+    launch.run_train(config, work_dir='a', resume=True, cfg_options={'randomness.seed': 5})
+    assert runners[1].train_dataloader.batch_sampler.sampler.seed == runners[1].seed == 3
+    assert runners[1].cfg.randomness.seed == 3
 
 
 def test_resume_where_nothing_is(config, runners):
@@ -207,6 +215,24 @@ class TestGuard:
         code, text = self.ended(RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. '), capsys)
         assert code == 2 and text.startswith('error: DataLoader worker (pid 7) is killed by signal: Killed: often ')
 
+    def test_killed_worker_reported_in_the_middle_of_something_else(self, capsys):
+        wrapped = SyntaxError('cannot format the config')
+        wrapped.__context__ = RuntimeError('DataLoader worker (pid(s) 7) exited unexpectedly')
+        code, text = self.ended(wrapped, capsys)
+        assert code == 2 and text.startswith('error: DataLoader worker (pid(s) 7) exited unexpectedly: often ')
+
+    def test_killed_worker_reported_late(self, capsys):
+        def report(number, frame):
+            raise RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. ')
+
+        before = signal.signal(signal.SIGALRM, report)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            code, text = self.ended(ConnectionResetError(errno.ECONNRESET, 'Connection reset by peer'), capsys)
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert code == 2 and text.startswith('error: DataLoader worker (pid 7) is killed by signal: Killed: often ')
+
     def test_interrupt(self, capsys):
         assert self.ended(KeyboardInterrupt(), capsys) == (130, 'error: interrupted\n')
 
@@ -215,7 +241,7 @@ class TestGuard:
         assert self.ended(InputError('no.'), capsys) == (2, 'error (process 3): no.\n')
 
     @pytest.mark.parametrize('error', [
-        ValueError('a bug'), OSError(errno.ENOENT, 'No such file'), RuntimeError('a bug'),
+        ValueError('a bug'), OSError(errno.ENOENT, 'No such file'), RuntimeError('a bug'), ConnectionResetError(),
         RuntimeError('Caught RuntimeError in DataLoader worker process 0.\nOriginal Traceback …')])
     def test_bugs_keep_their_traceback(self, error):
         @launch.main_guard

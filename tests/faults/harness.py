@@ -1,0 +1,170 @@
+"""Runs of the real command in processes of their own, to be killed, signalled and starved.
+
+The processes are forked from one that has imported everything already, so that a start costs tenths of a second
+instead of seconds; what they run is ``tools/train.py`` or ``tools/test.py``, arguments and all.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')  # one thread: forks are safe, and sums add up in the same order
+
+import torch
+from mmengine.logging import MMLogger
+
+import crld_zoo.engine
+from crld_zoo.engine.checkpoints import find_resume_checkpoint, load_weights_only
+from crld_zoo.registry import DATASETS, DISTILLERS, MODELS, VIEWS
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+CONFIG = HERE / 'fault_config.py'
+LAST = 'epoch_3.pth'
+LENGTH = 24  # iterations
+SNAPSHOT_INTERVAL = 3
+
+_FORK = multiprocessing.get_context('fork')
+_OUTPUTS = tempfile.TemporaryDirectory(prefix='crld_zoo_fault_runs_')
+
+
+def import_everything() -> None:
+    """What a run imports, once for all forks."""
+    sys.path.insert(0, str(HERE))
+    for registry in (DATASETS, DISTILLERS, MODELS, VIEWS):
+        registry.import_from_location()
+    import mmpretrain.models  # noqa: F401
+    import sklearn.datasets  # noqa: F401
+
+
+class Run:
+    """A command that runs in the background.
+
+    Args:
+        arguments: Of the command.
+        command: Which one.
+        prepare: Called in the process before the command.
+    """
+
+    count = 0
+
+    def __init__(self, *arguments: object, command: str = 'train', prepare: Callable[[], None] | None = None) -> None:
+        Run.count += 1
+        self.output_file = Path(_OUTPUTS.name, f'{Run.count}.log')
+        self.process = _FORK.Process(target=self._run, args=(command, [str(part) for part in arguments], prepare))
+        self.process.start()
+
+    def _run(self, command: str, arguments: list[str], prepare: Callable[[], None] | None) -> None:
+        os.setpgid(0, 0)
+        output = os.open(self.output_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        sys.stdout = os.fdopen(1, 'w', buffering=1)
+        sys.stderr = os.fdopen(2, 'w', buffering=1)
+        MMLogger._instance_dict.clear()  # the parent's loggers write elsewhere
+        sys.argv = [f'{command}.py', *arguments]
+        if prepare is not None:
+            prepare()
+        runpy.run_path(str(ROOT / 'tools' / f'{command}.py'), run_name='__main__')
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        return self.process.is_alive()
+
+    def children(self) -> list[int]:
+        """Its loader workers."""
+        found = []
+        for task in Path(f'/proc/{self.pid}/task').glob('*/children'):
+            found += [int(pid) for pid in task.read_text().split()]
+        return found
+
+    def signal(self, number: int) -> None:
+        if self.running:
+            os.kill(self.pid, number)
+
+    def wait(self, seconds: float = 300) -> int:
+        """The exit code; negative for the signal that ended it. A run that hangs is an error."""
+        self.process.join(seconds)
+        if self.running:
+            os.killpg(self.pid, signal.SIGKILL)
+            raise TimeoutError(f'still running after {seconds} s:\n{self.output()}')
+        return self.process.exitcode
+
+    def output(self) -> str:
+        return self.output_file.read_text()
+
+    def error_lines(self) -> list[str]:
+        """The lines that are no log."""
+        return [line for line in self.output().splitlines() if line.startswith(('error', 'Traceback'))]
+
+
+def train(work_dir: Path, config: Path = CONFIG, options: Sequence[str] = (),
+          prepare: Callable[[], None] | None = None) -> Run:
+    """Start or resume a training."""
+    return Run(config, '--work-dir', work_dir, '--resume', *options, prepare=prepare)
+
+
+def iterations_done(work_dir: Path) -> int:
+    """How far the run is, saved or not."""
+    path = work_dir / 'iterations_done'
+    return int(path.read_text() or 0) if path.is_file() else 0
+
+
+def iterations_saved(work_dir: Path) -> int:
+    """How far the newest whole checkpoint is."""
+    path = find_resume_checkpoint(work_dir)
+    return 0 if path is None else load_weights_only(path)['meta']['iter']
+
+
+def wait_for_iteration(run: Run, work_dir: Path, iteration: int, seconds: float = 120) -> None:
+    """Return when the run has done so many iterations, or is over."""
+    end = time.monotonic() + seconds
+    while run.running and iterations_done(work_dir) < iteration:
+        if time.monotonic() > end:
+            raise TimeoutError(run.output())
+        time.sleep(0.005)
+
+
+def newest_is_whole(work_dir: Path) -> bool:
+    """Whether what ``last_checkpoint`` names can be read to the last byte (true where nothing was saved yet)."""
+    note = work_dir / 'last_checkpoint'
+    if not note.is_file():
+        return True
+    try:
+        load_weights_only(work_dir / Path(note.read_text()).name)  # the folder may have been moved
+    except crld_zoo.errors.InputError:
+        return False
+    return True
+
+
+def same_result(first: Path, second: Path) -> bool:
+    """Whether two finished runs have the same weights, averages, optimizer, schedules and losses, bit for bit."""
+    parts = []
+    for work_dir in (first, second):
+        checkpoint = torch.load(work_dir / LAST, weights_only=True)
+        losses = checkpoint['message_hub']['log_scalars']['train/loss'].data[0]
+        parts.append([losses, *(checkpoint[name] for name in (
+            'state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers'))])
+    return _equal(*parts)
+
+
+def _equal(first, second) -> bool:
+    if isinstance(first, dict):
+        return first.keys() == second.keys() and all(_equal(first[key], second[key]) for key in first)
+    if isinstance(first, list | tuple):
+        return len(first) == len(second) and all(map(_equal, first, second))
+    if isinstance(first, torch.Tensor):
+        return torch.equal(first, second)
+    return bool((first == second).all()) if hasattr(first, 'all') else first == second
