@@ -11,7 +11,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='the config that the checkpoint was trained with')
     parser.add_argument('checkpoint', help='a file that tools/train.py wrote, or any checkpoint of the plain student')
-    parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<name of the config>)')
+    parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<name of the config>/test)')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
                         help='override options of the config')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
