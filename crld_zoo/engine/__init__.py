@@ -9,11 +9,13 @@ from .launch import load_config, main_guard, prepare, run_test, run_train
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .preemption import PREEMPTED, PreemptionHook, stopping_in_order
 from .randomness import SeededBatchSampler, SeededDataset
+from .runtime_info import RuntimeInfoHook
 from .teacher_check import TeacherAccuracyHook
+from .throughput import ThroughputHook
 
 __all__ = [
     'Bf16OptimWrapper', 'CheckpointHook', 'DivergenceError', 'DivergenceHook', 'EpochBasedTrainLoop',
-    'IterBasedTrainLoop', 'PREEMPTED', 'PreemptionHook', 'SeededBatchSampler', 'SeededDataset',
-    'TeacherAccuracyHook', 'check_fits', 'check_whole', 'find_resume_checkpoint', 'load_config',
+    'IterBasedTrainLoop', 'PREEMPTED', 'PreemptionHook', 'RuntimeInfoHook', 'SeededBatchSampler', 'SeededDataset',
+    'TeacherAccuracyHook', 'ThroughputHook', 'check_fits', 'check_whole', 'find_resume_checkpoint', 'load_config',
     'load_weights_only', 'main_guard', 'prepare', 'run_test', 'run_train', 'stopping_in_order',
 ]

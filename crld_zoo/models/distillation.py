@@ -73,6 +73,8 @@ class Distillation(BaseModel):
         if isinstance(self.data_preprocessor, ViewPreprocessor):
             self.data_preprocessor.needed_views = self.distiller.views
         self._teacher = _Outside(self._build_teacher(teacher))
+        if getattr(self.data_preprocessor, 'channels_last', False):
+            self.to(memory_format=torch.channels_last)  # else each convolution converts its weights
         self.register_state_dict_post_hook(_name_student_keys_plainly)
         self.register_load_state_dict_pre_hook(_accept_plain_student_keys)
 
@@ -106,15 +108,22 @@ class Distillation(BaseModel):
         """The distiller's losses and statistics of one batch."""
         views = self._needed_views(inputs)
         target = data_samples if isinstance(data_samples, Tensor) else _labels(data_samples)
-        student = _predict(self._run_student, views, together=self.student_forward == 'concat')
-        teacher = {}
-        if self.distiller.needs_teacher:
-            if self.teacher is None:
-                raise InputError(f'{type(self.distiller).__name__} learns from a teacher, but model.teacher is None: '
-                                 'give one, or train with CrossEntropy.')
-            with torch.no_grad():
-                teacher = _predict(self._run_teacher, views, together=True)
-        return self.distiller(student, teacher, target)
+        teacher = self.teacher_predictions(views)  # first: the student's activations are kept
+        return self.distiller(self.student_predictions(views), teacher, target)
+
+    def student_predictions(self, views: dict[str, Tensor]) -> dict[str, Prediction]:
+        """The student's prediction of each view."""
+        return _predict(self._run_student, views, together=self.student_forward == 'concat')
+
+    @torch.no_grad()
+    def teacher_predictions(self, views: dict[str, Tensor]) -> dict[str, Prediction]:
+        """The teacher's prediction of each view; none where the distiller learns from no teacher."""
+        if not self.distiller.needs_teacher:
+            return {}
+        if self.teacher is None:
+            raise InputError(f'{type(self.distiller).__name__} learns from a teacher, but model.teacher is None: '
+                             'give one, or train with CrossEntropy.')
+        return _predict(self._run_teacher, views, together=True)
 
     def predict(self, inputs: Tensor, data_samples: list | Tensor | None = None) -> list:
         """The student's class probabilities; see :meth:`forward`."""
@@ -143,7 +152,7 @@ class Distillation(BaseModel):
                 teacher = dict(model=teacher)
             teacher = MODELS.build({'type': 'Teacher', **teacher})
         teacher.check_classes(count_classes(self.student))
-        teacher.match_input(self.data_preprocessor.mean, self.data_preprocessor.std)
+        teacher.match_input(*(getattr(self.data_preprocessor, name, None) for name in ('mean', 'std')))
         return teacher
 
     def _needed_views(self, inputs: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:

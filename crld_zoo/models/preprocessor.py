@@ -32,7 +32,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
         view_names: Names of the views that a ``MultiView`` pipeline makes, in its order. The first is also the name
             of a pipeline's only view.
         to_rgb: Swap the first and the last channel. mmcv loads images as BGR; the in-memory data sets hold RGB.
-        channels_last: Give the images the memory format that convolutions on many devices prefer.
+        channels_last: Give the images, and thereby the networks of :class:`Distillation`, the memory format that
+            convolutions prefer. It changes no result but for rounding; ``docs/performance.md`` has its effect.
         seed: Seed of the views' random stream; None takes the run's.
 
     Attributes:
@@ -40,7 +41,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
     """
 
     def __init__(self, mean: Sequence[float], std: Sequence[float], views: dict[str, list] | None = None,
-                 view_names: Sequence[str] = ('weak', 'strong'), to_rgb: bool = False, channels_last: bool = False,
+                 view_names: Sequence[str] = ('weak', 'strong'), to_rgb: bool = False, channels_last: bool = True,
                  seed: int | None = None) -> None:
         super().__init__()
         self.mean, self.std = tuple(mean), tuple(std)

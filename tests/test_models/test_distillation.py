@@ -88,7 +88,7 @@ def test_optimizer_ema_and_checkpoint_hold_no_teacher():
 def test_a_checkpoint_is_the_plain_classifiers():
     model = build()
     train(model, 2)
-    plain = build_network(classifier())
+    plain = build_network(classifier()).to(memory_format=torch.channels_last)  # for the same rounding
     plain.load_state_dict(get_state_dict(model), strict=True)
     images = torch.randn(3, 3, 16, 16)
     model.eval()
@@ -133,6 +133,22 @@ def test_a_distillers_own_parameters_are_trained_and_saved():
     again = build(distiller=_Scaled())
     load_state_dict(again, get_state_dict(model), strict=True)
     assert again.distiller.scale.item() == model.distiller.scale.item()
+
+
+def test_the_networks_follow_the_memory_format_of_the_images():
+    plain, last = (build(data_preprocessor=dict(type='ViewPreprocessor', mean=MEAN, std=STD, channels_last=chosen))
+                   for chosen in (False, True))
+    last.student.load_state_dict(plain.student.state_dict())
+    last.teacher.load_state_dict(plain.teacher.state_dict())
+    losses = []
+    for model, layout in ((plain, torch.contiguous_format), (last, torch.channels_last)):
+        filters = [parameter for network in (model.student, model.teacher) for parameter in network.parameters()
+                   if parameter.dim() == 4 and parameter.shape[1] > 1 and parameter.shape[2] > 1]
+        assert filters
+        assert all(parameter.is_contiguous(memory_format=layout) for parameter in filters)
+        losses.append(model(**model.data_preprocessor(two_views(), training=True), mode='loss'))
+    for name, loss in losses[0].items():
+        torch.testing.assert_close(losses[1][name], loss, rtol=1e-4, atol=1e-5, msg=name)
 
 
 class _Recorder(Distiller):

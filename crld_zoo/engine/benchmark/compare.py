@@ -1,0 +1,231 @@
+"""Ours against the reference protocol, in turn on one machine."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import multiprocessing
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from crld_zoo.errors import InputError
+
+from .loop import Protocol, Segment, run_loop
+from .machine import peak_memory
+from .reference import ReferenceTraining
+from .setup import Options, build_or_explain, measured_config
+from .timing import Clock, Spread
+
+OURS, REFERENCE = 'ours', 'reference'
+
+
+class Setting(NamedTuple):
+    """How a side uses the cores.
+
+    Attributes:
+        threads: Of torch in the training process.
+        workers: Of the loader.
+    """
+
+    threads: int
+    workers: int
+
+    def __str__(self) -> str:
+        return f'{self.threads} threads, {self.workers} workers'
+
+
+def grid(cores: int, processor_time: bool = False) -> dict[str, list[Setting]]:
+    """The settings that are tried on each side: one thread and one a core, with no, half and as many workers.
+
+    Ours has no use for workers: its batches are ready in memory. The processor's time can be compared only where all
+    work is done by one thread.
+    """
+    if processor_time:
+        return {OURS: [Setting(1, 0)], REFERENCE: [Setting(1, 0)]}
+    threads = sorted({1, max(1, cores // 2), cores})
+    workers = sorted({0, 1, max(1, cores // 2), cores})
+    return {OURS: [Setting(count, 0) for count in threads],
+            REFERENCE: [Setting(*pair) for pair in itertools.product(threads, workers)]}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured.
+
+    Attributes:
+        tried: Images a second of each side in each setting that was tried, by its name.
+        chosen: The best setting of each side, by its name.
+        ours: Images a second of each repeat.
+        reference: Likewise, taken directly after it.
+        peak_memory: Bytes that each side's training process held at most; the reference's workers come on top.
+    """
+
+    tried: dict[str, dict[str, float]]
+    chosen: dict[str, str]
+    ours: list[float]
+    reference: list[float]
+    peak_memory: dict[str, int]
+
+    @property
+    def ratio(self) -> Spread:
+        """How many times as fast ours is, pair by pair."""
+        return Spread.of(ours / reference for ours, reference in zip(self.ours, self.reference, strict=True))
+
+    def to_dict(self) -> dict:
+        """For JSON."""
+        return dict(asdict(self), images_per_second={OURS: Spread.of(self.ours)._asdict(),
+                                                     REFERENCE: Spread.of(self.reference)._asdict()},
+                    ratio=self.ratio._asdict())
+
+
+def compare(options: Options, repeats: int, seconds: float, settings: dict[str, Sequence[Setting]]) -> Comparison:
+    """Time the recipe through the Runner against the reference protocol.
+
+    Each side has a process of its own, so that each has its own peak of memory and neither the other's threads; only
+    one of them works at a time.
+
+    Args:
+        options: What is measured; ``amp`` applies to ours only.
+        repeats: How many pairs of measurements.
+        seconds: How long a measurement lasts, about.
+        settings: What is tried on each side; the fastest is taken.
+
+    Raises:
+        InputError: The recipe cannot be compared.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        sides = {}
+        try:
+            for name in (OURS, REFERENCE):
+                sides[name] = _Side(name, options, Path(scratch, name))
+            steps, tried = {}, {}
+            for name, side in sides.items():
+                tried[name] = {}
+                for setting in settings[name]:
+                    trial = side.run(setting, 1)
+                    steps[setting, name] = math.ceil(seconds / trial.seconds)
+                    if steps[setting, name] > 1:
+                        trial = side.run(setting, math.ceil(steps[setting, name] / 2))
+                    tried[name][setting] = _speed(trial)
+            best = {name: max(speeds, key=speeds.get) for name, speeds in tried.items()}
+            speeds = {name: [] for name in sides}
+            for _ in range(repeats):
+                for name, side in sides.items():
+                    speeds[name].append(_speed(side.run(best[name], steps[best[name], name])))
+            return Comparison(
+                tried={name: {str(setting): speed for setting, speed in of_side.items()}
+                       for name, of_side in tried.items()},
+                chosen={name: str(setting) for name, setting in best.items()},
+                ours=speeds[OURS], reference=speeds[REFERENCE],
+                peak_memory={name: side.memory() for name, side in sides.items()})
+        finally:
+            for side in sides.values():
+                side.close()
+
+
+def _speed(segment: Segment) -> float:
+    return segment.images / segment.seconds
+
+
+class _Side:
+    """A process that trains when it is told to."""
+
+    def __init__(self, name: str, options: Options, work_dir: Path) -> None:
+        context = multiprocessing.get_context('spawn')
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, name, options, work_dir), daemon=False)
+        self._process.start()
+        theirs.close()
+        self._receive()  # it has built its networks
+
+    def run(self, setting: Setting, steps: int) -> Segment:
+        """Time so many steps."""
+        self._pipe.send((setting, steps))
+        return self._receive()
+
+    def memory(self) -> int:
+        """Bytes that it has held at most."""
+        self._pipe.send('memory')
+        return self._receive()
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()
+        self._process.join(timeout=30)
+        if self._process.is_alive():
+            self._process.terminate()
+
+    def _receive(self):
+        try:
+            answer = self._pipe.recv()
+        except EOFError:
+            self._process.join()
+            raise RuntimeError(f'a measuring process ended with code {self._process.exitcode}') from None
+        if isinstance(answer, InputError):
+            raise answer
+        if isinstance(answer, _Crash):
+            raise RuntimeError(f'a measuring process failed:\n{answer.traceback}')
+        return answer
+
+
+class _Crash(NamedTuple):
+    traceback: str
+
+
+def _serve(pipe: Connection, name: str, options: Options, work_dir: Path) -> None:
+    """The life of a side's process: it obeys until the pipe is closed."""
+    try:
+        cfg = measured_config(options, work_dir)
+        if name == OURS:
+            build_or_explain(lambda: run_loop(cfg, lambda runner: _obey_in_loop(pipe, runner), options.processor_time),
+                             options)
+        else:
+            training = build_or_explain(lambda: ReferenceTraining(cfg), options)
+            _obey_with_reference(pipe, training, Clock(training.device, options.processor_time))
+    except (EOFError, BrokenPipeError):
+        return
+    except InputError as error:
+        pipe.send(error)
+    except Exception:
+        pipe.send(_Crash(traceback.format_exc()))
+
+
+def _orders(pipe: Connection, device: torch.device) -> Iterator[tuple[Setting, int]]:
+    pipe.send('ready')
+    while True:
+        try:
+            order = pipe.recv()
+        except EOFError:
+            return
+        if order == 'memory':
+            pipe.send(peak_memory(device))
+            continue
+        setting, steps = order
+        torch.set_num_threads(setting.threads)
+        yield setting, steps
+
+
+def _obey_in_loop(pipe: Connection, runner) -> Protocol:
+    for _, steps in _orders(pipe, next(runner.model.parameters()).device):
+        pipe.send((yield steps))
+
+
+def _obey_with_reference(pipe: Connection, training: ReferenceTraining, clock: Clock) -> None:
+    for setting, steps in _orders(pipe, training.device):
+        batches = training.batches(setting.workers)
+        training.step(next(batches))  # its workers have started, its caches are warm
+        start, waiting = clock.now(), 0.
+        for _ in range(steps):
+            asked = clock.now()
+            batch = next(batches)
+            waiting += clock.now() - asked
+            training.step(batch)
+        pipe.send(Segment(steps * training.batch_size, clock.now() - start, waiting))
+        batches.close()  # no worker goes on while the other side is measured

@@ -1,0 +1,76 @@
+"""tools/benchmark.py as a user runs it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(root: Path, *arguments: str | Path, code: int = 0) -> str:
+    """The command's output; fails if it exits with another code."""
+    done = subprocess.run([sys.executable, 'tools/benchmark.py', *map(str, arguments)], cwd=root, capture_output=True,
+                          text=True, timeout=240, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output[-3000:]
+    return output
+
+
+def test_a_step_is_taken_apart(root, recipe, tmp_path):
+    file = tmp_path / 'figures.json'
+    output = run(root, recipe, '--random-weights', '--synthetic', '--batch-size', 8, '--repeats', 1, '--seconds', 0.1,
+                 '--threads', 1, '--amp', '--json', file)
+    for word in ('whole loop', 'teacher forward', 'student forward', 'distiller', 'optimizer', 'Pillow', 'bf16',
+                 'peak memory'):
+        assert word in output
+    record = json.loads(file.read_text())
+    assert record['step']['batch_size'] == 8
+    assert record['options']['amp'] is True
+    assert record['threads'] == 1
+    assert record['machine']['torch']
+    assert record['command'].startswith('python tools/benchmark.py')
+    assert not list((root / 'work_dirs').glob('recipe*')), 'nothing is left in the repository'
+
+
+@pytest.mark.slow
+def test_a_comparison(root, recipe, tmp_path):
+    file = tmp_path / 'figures.json'
+    output = run(root, recipe, '--compare', '--random-weights', '--repeats', 1, '--seconds', 0.1, '--threads', 1,
+                 '--json', file)
+    assert 'ratio, pair by pair' in output
+    record = json.loads(file.read_text())['compare']
+    assert record['ratio']['median'] == pytest.approx(record['ours'][0] / record['reference'][0])
+
+
+def call(root: Path, monkeypatch, capsys, *arguments: str | Path) -> str:
+    """The last line that the command says before it exits with 2, run in this process."""
+    spec = importlib.util.spec_from_file_location('benchmark', root / 'tools' / 'benchmark.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    monkeypatch.setattr(sys, 'argv', ['benchmark.py', *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        tool.main()
+    assert ended.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    ([], 'take --random-weights'),
+    (['--random-weights', '--json', 'no/such/folder/file.json'], 'there is no folder'),
+    (['--random-weights', '--cfg-options', 'model.distiller.tau_w=7'], 'tau_w is a confidence'),
+    (['--repeats', '0'], '0 is not above 0'),
+    (['--seconds', 'nan'], 'nan is not above 0'),
+])
+def test_bad_input_ends_in_a_sentence(root, recipe, monkeypatch, capsys, arguments, message):
+    line = call(root, monkeypatch, capsys, recipe, *arguments)
+    assert 'error: ' in line
+    assert message in line
+
+
+def test_a_missing_config(root, tmp_path, monkeypatch, capsys):
+    assert 'there is no config' in call(root, monkeypatch, capsys, tmp_path / 'recipe.py')
