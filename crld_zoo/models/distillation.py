@@ -15,6 +15,7 @@ from crld_zoo.distillers import Distiller, Prediction
 from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS, MODELS
 
+from .compilation import ForwardPass
 from .preprocessor import ViewPreprocessor
 from .sources import build_network, count_classes, logits_and_features
 from .teacher import Teacher
@@ -54,6 +55,8 @@ class Distillation(BaseModel):
         student_forward: ``'separate'`` runs the student on each view by itself, as the papers do: batch statistics are
             those of a view. ``'concat'`` runs all views at once: faster, other statistics, not to be compared with
             ``'separate'``.
+        compile: Whether or how to compile the student's forward pass in training, see
+            :class:`~crld_zoo.models.compilation.ForwardPass`. The teacher has an option of the same name.
 
     Raises:
         InputError: Teacher and student have different class counts, or an option is impossible.
@@ -61,7 +64,7 @@ class Distillation(BaseModel):
 
     def __init__(self, student: str | dict | nn.Module, distiller: dict | Distiller,
                  teacher: str | dict | nn.Module | None = None, data_preprocessor: dict | nn.Module | None = None,
-                 student_forward: str = 'separate') -> None:
+                 student_forward: str = 'separate', compile: bool | dict | None = None) -> None:
         if isinstance(data_preprocessor, dict):  # BaseModel would look it up among mmengine's where no scope is set
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor)
@@ -70,6 +73,10 @@ class Distillation(BaseModel):
         self.student = _build_student(student)
         self.distiller = DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller
         self.student_forward = student_forward
+        if compile and self.distiller.needs_features:
+            raise InputError(f'{type(self.distiller).__name__} looks at features, which a compiled student does not '
+                             'give out: leave model.compile away.')
+        self._call_student = ForwardPass(self.student, 'student', compile)
         if isinstance(self.data_preprocessor, ViewPreprocessor):
             self.data_preprocessor.needed_views = self.distiller.views
         self._teacher = _Outside(self._build_teacher(teacher))
@@ -135,7 +142,7 @@ class Distillation(BaseModel):
     def _run_student(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         if self.distiller.needs_features:
             return logits_and_features(self.student, images)
-        return self.student(images, mode='tensor'), ()
+        return self._call_student(images), ()
 
     def _run_teacher(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         return self.teacher.extract(images, self.distiller.needs_features)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from crld_zoo.errors import InputError
 from crld_zoo.models import Teacher
+from crld_zoo.models.sources import build_network
 
 MEAN, STD = [120., 110., 100.], [60., 61., 62.]
 OWN_MEAN, OWN_STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -25,7 +26,7 @@ def classifier(classes=6, dropout=0.):
 def checkpoint(tmp_path_factory):
     """Weights whose logits differ well between images and between classes."""
     torch.manual_seed(5)
-    network = Teacher(classifier(), 'random').network.train()
+    network = build_network(classifier(), checkpoint='random').train()
     network.backbone.init_weights()
     torch.nn.init.normal_(network.head.fc.weight)
     with torch.no_grad():

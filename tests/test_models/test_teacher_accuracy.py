@@ -20,7 +20,7 @@ from crld_zoo.engine.teacher_check import RECORDS, TeacherAccuracyHook, measure_
 from crld_zoo.errors import InputError
 from crld_zoo.models import ViewPreprocessor
 from crld_zoo.models.ensemble import TeacherEnsemble
-from crld_zoo.models.teacher import Teacher
+from crld_zoo.models.sources import build_network
 
 COUNT, CLASSES = 22, 4
 
@@ -181,7 +181,7 @@ def small(classes=10):
 
 @pytest.mark.parametrize('resume', [False, True])
 def test_in_a_run_it_is_measured_once_also_after_a_resume(tmp_path, resume, monkeypatch):
-    torch.save(Teacher(small(), 'random').network.state_dict(), tmp_path / 'teacher.pth')
+    torch.save(build_network(small(), checkpoint='random').state_dict(), tmp_path / 'teacher.pth')
     calls = []
     monkeypatch.setattr(teacher_check, 'measure_accuracy', lambda *_: calls.append(1) or 50.)
     loaders = dict(batch_size=16, num_workers=0, dataset=dict(type='Digits', split='test'),
