@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,11 @@ from torch import Tensor, nn
 from ..errors import InputError
 from ..registry import MODELS
 from . import sources
+from .compilation import ForwardPass
+from .folding import fold_batch_norms
+from .sharding import keeping_layout, shard_over_processes, whole
+
+_USUAL_SIZES = (32, 224)  # of images, where a network does not say for which it was made
 
 
 @MODELS.register_module()
@@ -39,6 +44,10 @@ class Teacher(nn.Module):
         expect: Its published top-1 accuracy in percent, which :class:`crld_zoo.engine.TeacherAccuracyHook` holds
             its measured accuracy against.
         dtype: ``'bfloat16'`` or ``'float16'`` to keep and run it in that; the logits are float32 all the same.
+        fold: Fold its batch norms into its convolutions: faster, the same answers but for rounding.
+        compile: Whether or how to compile it, see :class:`~crld_zoo.models.compilation.ForwardPass`.
+        shard: Keep it in shares, one a process, each part gathered while it runs: for a teacher that is too large to
+            stand whole on every GPU.
         trust_pickle: Allow a checkpoint that runs code while it is read. Only for a file whose origin you trust.
 
     Raises:
@@ -56,7 +65,8 @@ class Teacher(nn.Module):
     def __init__(self, model: str | Mapping, checkpoint: str | None = None, *, num_classes: int | None = None,
                  classes: Sequence[int] | None = None, mean: Sequence[float] | None = None,
                  std: Sequence[float] | None = None, bgr: bool | None = None, size: int | None = None,
-                 expect: float | None = None, dtype: str | None = None, trust_pickle: bool = False):
+                 expect: float | None = None, dtype: str | None = None, fold: bool = True,
+                 compile: bool | Mapping | None = None, shard: bool = False, trust_pickle: bool = False):
         super().__init__()
         if (mean is None) != (std is None):
             raise InputError('a teacher needs both mean and std, or neither')
@@ -80,9 +90,14 @@ class Teacher(nn.Module):
         self.register_buffer('scale', None, persistent=False)
         self.register_buffer('shift', None, persistent=False)
         self.requires_grad_(False)
+        self.eval()
+        if fold:
+            fold_batch_norms(self.network, self.name, [self.size] if self.size else _USUAL_SIZES)
         if self.dtype is not None:
             self.network.to(self.dtype)
-        self.eval()
+        if shard:
+            shard_over_processes(self, f'the teacher {self.name}', 'extract')
+        self._call = ForwardPass(self.network, f'teacher {self.name}', compile)
 
     def match_input(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
         """Say how the images that it will be given are normalized: with the student's mean and std.
@@ -147,7 +162,7 @@ class Teacher(nn.Module):
         return logits, features
 
     def _run(self, images: Tensor, need_features: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-        return sources.logits_and_features(self.network, images) if need_features else (self.network(images), ())
+        return sources.logits_and_features(self.network, images) if need_features else (self._call(images), ())
 
     def _see(self, inputs: Tensor) -> Tensor:
         """Renormalize, reorder the channels, resize. Resizing is linear with weights that sum to one, so it may
@@ -163,6 +178,9 @@ class Teacher(nn.Module):
         """Stay in eval mode: the Runner calls this at every epoch, and a teacher's batch statistics must not move."""
         return super().train(False)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Teacher:
+        return super()._apply(keeping_layout(fn), recurse)
+
     def fingerprint(self) -> str:
         """A digest of all that decides its answers: the weights, and how it sees images."""
         digest = hashlib.sha256(repr((
@@ -170,7 +188,7 @@ class Teacher(nn.Module):
             None if self.classes is None else self.classes.tolist())).encode())
         for key, value in self.network.state_dict().items():
             digest.update(key.encode())
-            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            digest.update(whole(value).detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
 
 
