@@ -1,25 +1,28 @@
 """Where the time of a training step goes: python tools/benchmark.py configs/crld/kd+crld_r56_r20_cifar100.py
 
-With --compare, how many images a second a recipe trains on against the usual way to write it: Pillow views in loader
-workers, float32, one pass a view, a loss read every step. Figures and machines: docs/performance.md.
+With --compare, also how many images a second it trains on, in fp32 and in bf16, against the usual way to write it:
+Pillow views in loader workers, fp32, one pass a view, a loss read every step. Several recipes and batch sizes make one
+table. Figures and machines: docs/performance.md.
 """
 
 import argparse
+import itertools
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from mmengine.config import DictAction
 from rich.console import Console
 
-from crld_zoo.engine.benchmark import Options, compare, describe_machine, grid, time_step
+from crld_zoo.engine.benchmark import OURS, Comparison, Options, compare, describe_machine, grid, time_step
 from crld_zoo.engine.benchmark.report import (
     check_writable,
     comparison_table,
     describe,
     step_lines,
     step_table,
+    summary_table,
     write_json,
 )
 from crld_zoo.engine.launch import main_guard
@@ -37,9 +40,11 @@ def positive(kind: type):
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', type=Path, help='a recipe under configs/, or one of your own')
-    parser.add_argument('--compare', action='store_true', help='time against the reference protocol instead')
-    parser.add_argument('--batch-size', type=positive(int), help="images in a batch (default: the config's)")
+    parser.add_argument('configs', type=Path, nargs='+', metavar='config',
+                        help='a recipe under configs/, or one of your own')
+    parser.add_argument('--compare', action='store_true', help='time against the reference protocol as well')
+    parser.add_argument('--batch-size', type=positive(int), nargs='+', default=[None], metavar='IMAGES',
+                        help="images in a batch (default: the config's)")
     parser.add_argument('--repeats', type=positive(int), default=5, help='measurements of each (default: %(default)s)')
     parser.add_argument('--seconds', type=positive(float), default=3.,
                         help='how long one measurement of the loop lasts, about (default: %(default)s)')
@@ -48,7 +53,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--processor-time', action='store_true',
                         help='with one thread: seconds of the processor, not of the wall; what other processes do on '
                              'the machine hardly disturbs then')
-    parser.add_argument('--amp', action='store_true', help='bf16 autocast on our side; the losses stay in fp32')
+    parser.add_argument('--amp', action='store_true',
+                        help='bf16 autocast; the losses stay in fp32 (--compare measures both anyway)')
     parser.add_argument('--synthetic', action='store_true', help="random images of the data set's size")
     parser.add_argument('--image-size', type=positive(int), metavar='PIXELS',
                         help="side of the synthetic images (default: found in the config's views)")
@@ -69,28 +75,43 @@ def main() -> None:
         args.threads = args.threads or 1
     if args.threads is not None:
         torch.set_num_threads(args.threads)
-    options = Options(config=args.config, batch_size=args.batch_size, amp=args.amp, synthetic=args.synthetic,
-                      image_size=args.image_size, random_weights=args.random_weights,
-                      processor_time=args.processor_time, overrides=dict(args.cfg_options))
     machine = describe_machine()
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(describe(machine, torch.get_num_threads()))
-    title = f'{args.config.stem}, {"bf16" if args.amp else "fp32"}{", processor time" if args.processor_time else ""}'
+    rows, records = [], []
+    for config, batch_size in itertools.product(args.configs, args.batch_size):
+        options = Options(config=config, batch_size=batch_size, amp=args.amp, synthetic=args.synthetic,
+                          image_size=args.image_size, random_weights=args.random_weights,
+                          processor_time=args.processor_time, overrides=dict(args.cfg_options))
+        comparison = compared(args, options, machine['cores'], console) if args.compare else None
+        steps = {}
+        for precision in OURS if args.compare else [OURS[args.amp]]:
+            if comparison is not None and args.threads is None:
+                torch.set_num_threads(comparison.chosen[precision].threads)
+            step = steps[precision] = time_step(replace(options, amp=precision == 'bf16'), args.repeats, args.seconds)
+            title = f'{config.stem}, {precision}, batch {step.batch_size}'
+            console.print(step_table(title, step), *step_lines(step), '', sep='\n')
+        rows.append((config.stem, step.batch_size, comparison, steps))
+        records.append(dict(config=str(config), batch_size=step.batch_size,
+                            compare=None if comparison is None else comparison.to_dict(),
+                            step={precision: step.to_dict() for precision, step in steps.items()}))
+        if args.json is not None:  # after each, so that hours of measuring do not hang on the last one
+            asked = {key: getattr(args, key) for key in ('repeats', 'seconds', 'threads', 'processor_time', 'synthetic',
+                                                         'image_size', 'random_weights', 'cfg_options')}
+            write_json(args.json, dict(machine=machine, options=asked, rows=records))
     if args.compare:
-        settings = grid(machine['cores'], args.processor_time)
-        if args.threads is not None:
-            settings = {side: [one for one in tried if one.threads == args.threads] or tried[:1]
-                        for side, tried in settings.items()}
-        result = compare(options, args.repeats, args.seconds, settings)
-        console.print(comparison_table(title, result))
-    else:
-        result = time_step(options, args.repeats, args.seconds)
-        console.print(step_table(f'{title}, batch {result.batch_size}', result), *step_lines(result), sep='\n')
-    if args.json is not None:
-        settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}
-        write_json(args.json, dict(machine=machine, threads=torch.get_num_threads(), options=settings,
-                                   repeats=args.repeats, seconds=args.seconds,
-                                   **{'compare' if args.compare else 'step': result.to_dict()}))
+        console.print(summary_table(rows))
+
+
+def compared(args: argparse.Namespace, options: Options, cores: int, console: Console) -> Comparison:
+    """Ours against the reference, as a table on the console."""
+    settings = grid(cores, args.processor_time)
+    if args.threads is not None:
+        settings = {side: [one for one in tried if one.threads == args.threads] or tried[:1]
+                    for side, tried in settings.items()}
+    comparison = compare(options, args.repeats, args.seconds, settings)
+    console.print(comparison_table(options.config.stem, comparison), '')
+    return comparison
 
 
 if __name__ == '__main__':

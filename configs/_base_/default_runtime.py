@@ -10,6 +10,7 @@ default_hooks = dict(
         type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='accuracy/top1', rule='greater',
         snapshot_interval=1000),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    throughput=dict(type='ThroughputHook'),
 )
 
 env_cfg = dict(

@@ -12,6 +12,11 @@ from torch import Tensor
 from ..registry import HOOKS
 
 
+def log_interval(runner: Runner) -> int:
+    """How many iterations lie between two that are logged; 0 if none is."""
+    return math.gcd(*(hook.interval for hook in runner.hooks if isinstance(hook, mmengine.hooks.LoggerHook)))
+
+
 @HOOKS.register_module()
 class RuntimeInfoHook(mmengine.hooks.RuntimeInfoHook):
     """MMEngine's, which keeps the losses on the device until somebody looks.
@@ -24,8 +29,7 @@ class RuntimeInfoHook(mmengine.hooks.RuntimeInfoHook):
     def before_train(self, runner: Runner) -> None:
         """Find out when the losses are looked at."""
         super().before_train(runner)
-        intervals = [hook.interval for hook in runner.hooks if isinstance(hook, mmengine.hooks.LoggerHook)]
-        self._interval = math.gcd(*intervals)  # 0 without a logger
+        self._interval = log_interval(runner)
         self._noted: list[dict] = []
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..registry import HOOKS
+from .runtime_info import log_interval
 
 
 @HOOKS.register_module()
@@ -23,12 +24,11 @@ class ThroughputHook(Hook):
     pipeline, collating, and the start of the workers at an epoch. Views that the data preprocessor makes of a batch are
     not in it: they are made on the device, within the step. Validation and the time between epochs do not count.
 
-    Both are means over the iterations since they were logged last. Nothing waits for the device: on a GPU the clock is
-    read while it still computes, which evens out over an interval. The log of a run on a GPU has ``memory`` (MiB) from
-    MMEngine itself.
+    Both are means over the iterations since they were logged last, as often as the ``LoggerHook`` logs. Nothing waits
+    for the device: on a GPU the clock is read while it still computes, which evens out over an interval. The log of a
+    run on a GPU has ``memory`` (MiB) from MMEngine itself.
 
     Args:
-        interval: Iterations between two figures: that of the ``LoggerHook``.
         warn_above: The ``data_share`` from which an interval is worth a warning, above 0 and up to 1. The first
             interval of a run is let pass.
 
@@ -38,15 +38,14 @@ class ThroughputHook(Hook):
 
     priority = 'LOWEST'  # the time of the other hooks belongs to the iteration, not to the loader
 
-    def __init__(self, interval: int = 50, warn_above: float = 0.2) -> None:
-        if interval < 1 or not 0 < warn_above <= 1:
-            raise InputError(f'ThroughputHook: interval must be 1 or more and warn_above above 0 and up to 1, not '
-                             f'{interval} and {warn_above}.')
-        self.interval = interval
+    def __init__(self, warn_above: float = 0.2) -> None:
+        if not 0 < warn_above <= 1:
+            raise InputError(f'ThroughputHook: warn_above is a share above 0 and up to 1, not {warn_above}.')
         self.warn_above = warn_above
 
     def before_train(self, runner: Runner) -> None:
         """Begin to count."""
+        self._interval = log_interval(runner)
         self._intervals, self._warned = 0, False
         self._reset()
 
@@ -57,7 +56,7 @@ class ThroughputHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         """The batch has come; give the figures out if this iteration is going to be logged."""
         waited = time.perf_counter() - self._end
-        if self._iterations and (self.every_n_inner_iters(batch_idx, self.interval)
+        if self._iterations and (self.every_n_inner_iters(batch_idx, self._interval)
                                  or self.end_of_epoch(runner.train_dataloader, batch_idx)):
             self._report(runner)
         self._waiting += waited
@@ -78,7 +77,7 @@ class ThroughputHook(Hook):
         figures = dict(images_per_second=get_world_size() * self._images / self._seconds, data_share=share)
         for name, value in figures.items():
             runner.message_hub.update_scalar(f'train/{name}', value, resumed=False)
-        if self._iterations + 1 < self.interval:  # short epochs: go on until there is enough to judge
+        if self._iterations + 1 < self._interval:  # short epochs: go on until there is enough to judge
             return
         if share > self.warn_above and self._intervals and not self._warned:
             runner.logger.warning(f'{share:.0%} of the training time is waiting for data: {_remedy(runner)}')

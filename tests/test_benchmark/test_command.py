@@ -23,15 +23,17 @@ def run(root: Path, *arguments: str | Path, code: int = 0) -> str:
 
 def test_a_step_is_taken_apart(root, recipe, tmp_path):
     file = tmp_path / 'figures.json'
-    output = run(root, recipe, '--random-weights', '--synthetic', '--batch-size', 8, '--repeats', 1, '--seconds', 0.1,
+    output = run(root, recipe, '--random-weights', '--synthetic', '--batch-size', 8, 4, '--repeats', 1, '--seconds', 0.1,
                  '--threads', 1, '--amp', '--json', file)
     for word in ('whole loop', 'teacher forward', 'student forward', 'distiller', 'optimizer', 'Pillow', 'bf16',
                  'peak memory'):
         assert word in output
     record = json.loads(file.read_text())
-    assert record['step']['batch_size'] == 8
-    assert record['options']['amp'] is True
-    assert record['threads'] == 1
+    assert [row['batch_size'] for row in record['rows']] == [8, 4]
+    for row in record['rows']:
+        assert row['compare'] is None and list(row['step']) == ['bf16']
+        assert row['step']['bf16']['batch_size'] == row['batch_size']
+    assert record['options']['threads'] == 1
     assert record['machine']['torch']
     assert record['command'].startswith('python tools/benchmark.py')
     assert not list((root / 'work_dirs').glob('recipe*')), 'nothing is left in the repository'
@@ -42,9 +44,13 @@ def test_a_comparison(root, recipe, tmp_path):
     file = tmp_path / 'figures.json'
     output = run(root, recipe, '--compare', '--random-weights', '--repeats', 1, '--seconds', 0.1, '--threads', 1,
                  '--json', file)
-    assert 'ratio, pair by pair' in output
-    record = json.loads(file.read_text())['compare']
-    assert record['ratio']['median'] == pytest.approx(record['ours'][0] / record['reference'][0])
+    assert 'against the reference protocol' in output and 'times its floor' in output
+    (row,) = json.loads(file.read_text())['rows']
+    speeds = row['compare']['speeds']
+    for precision in ('fp32', 'bf16'):
+        ratio = row['compare']['ratio'][precision]['median']
+        assert ratio == pytest.approx(speeds[precision][0] / speeds['reference'][0])
+        assert row['step'][precision]['times_the_floor'] > 0
 
 
 def call(root: Path, monkeypatch, capsys, *arguments: str | Path) -> str:

@@ -10,32 +10,34 @@ from crld_zoo.errors import InputError, MissingFileError
 
 def test_the_grid_uses_the_cores_there_are():
     small, large = grid(1), grid(8)
-    assert small['ours'] == [Setting(1, 0)]
+    assert small['fp32'] == small['bf16'] == [Setting(1, 0)]
     assert set(small['reference']) == {Setting(1, 0), Setting(1, 1)}
-    assert set(large['ours']) == {Setting(1, 0), Setting(4, 0), Setting(8, 0)}
+    assert set(large['fp32']) == {Setting(1, 0), Setting(4, 0), Setting(8, 0)}
     assert {setting.workers for setting in large['reference']} == {0, 1, 4, 8}
 
 
-def test_the_ratio_is_taken_pair_by_pair():
-    comparison = Comparison(tried={}, chosen={}, ours=[10., 40., 30.], reference=[5., 10., 30.], peak_memory={})
-    assert comparison.ratio == (2., 1., 4.)
-    assert comparison.to_dict()['ratio']['median'] == 2.
+def test_the_ratio_is_taken_repeat_by_repeat():
+    speeds = dict(reference=[5., 10., 30.], fp32=[10., 40., 30.], bf16=[50., 100., 300.])
+    comparison = Comparison(tried={}, chosen={}, speeds=speeds, peak_memory={})
+    assert comparison.ratio('fp32') == (2., 1., 4.)
+    assert comparison.to_dict()['ratio'] == dict(fp32=dict(median=2., low=1., high=4.),
+                                                 bf16=dict(median=10., low=10., high=10.))
 
 
 @pytest.mark.slow
-def test_both_sides_are_measured(recipe):
-    settings = dict(ours=[Setting(1, 0)], reference=[Setting(1, 0), Setting(1, 1)])
+def test_every_side_is_measured(recipe):
+    settings = dict(reference=[Setting(1, 0), Setting(1, 1)], fp32=[Setting(1, 0)], bf16=[Setting(1, 0)])
     result = compare(Options(recipe, random_weights=True), repeats=2, seconds=0.2, settings=settings)
-    assert len(result.ours) == len(result.reference) == 2
-    assert min(*result.ours, *result.reference) > 0
-    assert set(result.tried['reference']) == {'1 threads, 0 workers', '1 threads, 1 workers'}
-    assert result.chosen['ours'] == '1 threads, 0 workers'
-    assert all(held > 50 * 2 ** 20 for held in result.peak_memory.values())
+    for name in settings:
+        assert len(result.speeds[name]) == 2 and min(result.speeds[name]) > 0, name
+        assert result.peak_memory[name] > 50 * 2 ** 20, name
+        assert set(result.tried[name]) == set(settings[name])
+    assert result.chosen['fp32'] == Setting(1, 0)
 
 
 @pytest.mark.slow
 def test_what_goes_wrong_in_a_process_is_told(recipe):
-    settings = dict(ours=[Setting(1, 0)], reference=[Setting(1, 0)])
+    settings = dict(reference=[Setting(1, 0)], fp32=[Setting(1, 0)])
     with pytest.raises(MissingFileError, match='take --random-weights'):
         compare(Options(recipe), 1, 0.1, settings)
     with pytest.raises(InputError, match='this recipe trains on other views'):

@@ -12,7 +12,7 @@ from crld_zoo.engine.benchmark.setup import (
     build_or_explain,
     measured_config,
     view_size,
-    with_random_weights,
+    with_options,
     write_photographs,
 )
 from crld_zoo.errors import InputError, MissingFileError
@@ -64,7 +64,7 @@ def test_a_missing_checkpoint_is_explained(recipe, tmp_path):
           teachers=[dict(model='x', checkpoint='random'), dict(model='y', checkpoint='random')])),
 ])
 def test_random_weights_of_any_teacher(teacher, expected):
-    assert with_random_weights(teacher) == expected
+    assert with_options(teacher, checkpoint='random') == expected
 
 
 def test_the_size_is_found_in_the_views():

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import LoggerHook
 from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 
@@ -29,7 +30,8 @@ class Loader(SimpleNamespace):
 class Run:
     """What the hook asks a runner for, with loops of known length."""
 
-    def __init__(self, name: str, length: int = 1000, **loader) -> None:
+    def __init__(self, name: str, interval: int = 50, length: int = 1000, **loader) -> None:
+        self.hooks = [LoggerHook(interval=interval)]
         self.message_hub = MessageHub.get_instance(name)
         self.train_dataloader = Loader(length, **{
             'num_workers': 0, 'persistent_workers': False, 'dataset': SimpleNamespace(), **loader})
@@ -59,7 +61,7 @@ def iterate(hook: ThroughputHook, run: Run, clock: list, index: int, wait: float
 
 
 def test_figures_are_means_since_the_last_ones(clock, request):
-    run, hook = Run(request.node.name), ThroughputHook(interval=4, warn_above=1)
+    run, hook = Run(request.node.name, interval=4), ThroughputHook(warn_above=1)
     hook.before_train(run)
     hook.before_train_epoch(run)
     for index in range(3):
@@ -76,7 +78,7 @@ def test_figures_are_means_since_the_last_ones(clock, request):
 
 
 def test_the_time_between_epochs_does_not_count(clock, request):
-    run, hook = Run(request.node.name), ThroughputHook(interval=3, warn_above=1)
+    run, hook = Run(request.node.name, interval=3), ThroughputHook(warn_above=1)
     hook.before_train(run)
     for epoch in range(2):
         hook.before_train_epoch(run)
@@ -87,7 +89,7 @@ def test_the_time_between_epochs_does_not_count(clock, request):
 
 
 def test_short_epochs_are_logged_at_their_end(clock, request):
-    run, hook = Run(request.node.name, length=2), ThroughputHook(interval=50)
+    run, hook = Run(request.node.name, length=2), ThroughputHook()
     hook.before_train(run)
     hook.before_train_epoch(run)
     for index in range(2):
@@ -96,7 +98,7 @@ def test_short_epochs_are_logged_at_their_end(clock, request):
 
 
 def test_it_warns_once_and_not_for_the_start(clock, request):
-    run, hook = Run(request.node.name), ThroughputHook(interval=5, warn_above=0.2)
+    run, hook = Run(request.node.name, interval=5), ThroughputHook(warn_above=0.2)
     hook.before_train(run)
     hook.before_train_epoch(run)
     for index in range(5):
@@ -109,7 +111,7 @@ def test_it_warns_once_and_not_for_the_start(clock, request):
 
 
 def test_it_does_not_warn_of_a_good_loader(clock, request):
-    run, hook = Run(request.node.name), ThroughputHook(interval=5, warn_above=0.2)
+    run, hook = Run(request.node.name, interval=5), ThroughputHook(warn_above=0.2)
     hook.before_train(run)
     hook.before_train_epoch(run)
     for index in range(30):
@@ -132,7 +134,7 @@ def test_the_figures_are_in_the_ordinary_log(recipe, tmp_path):
     cfg = Config.fromfile(recipe)
     cfg.merge_from_dict(dict(
         work_dir=str(tmp_path / 'run'), val_dataloader=None, val_cfg=None, val_evaluator=None,
-        experiment_name='throughput', custom_hooks=[dict(type='ThroughputHook', interval=3)],
+        experiment_name='throughput', custom_hooks=[dict(type='ThroughputHook')],
         default_hooks=dict(_delete_=True, logger=dict(type='LoggerHook', interval=3), checkpoint=None)))
     cfg.model.teacher.checkpoint = 'random'
     cfg.train_cfg.by_epoch = True
@@ -145,7 +147,7 @@ def test_the_figures_are_in_the_ordinary_log(recipe, tmp_path):
         assert 0 < float(line.split('data_share: ')[1].split()[0]) < 1
 
 
-@pytest.mark.parametrize('options', [dict(interval=0), dict(warn_above=0), dict(warn_above=1.5)])
+@pytest.mark.parametrize('options', [dict(warn_above=0), dict(warn_above=1.5)])
 def test_impossible_options(options):
-    with pytest.raises(InputError, match='ThroughputHook: interval must be 1 or more'):
+    with pytest.raises(InputError, match='ThroughputHook: warn_above is a share'):
         ThroughputHook(**options)

@@ -8,7 +8,7 @@ val_cfg = dict()
 test_cfg = dict()
 
 optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=0.5, momentum=0.9, weight_decay=4e-5),
+    optimizer=dict(type='SGD', lr=0.5, momentum=0.9, weight_decay=4e-5, fused=True),
     paramwise_cfg=dict(norm_decay_mult=0),
 )
 param_scheduler = [

@@ -3,9 +3,10 @@
 ``tools/benchmark.py`` is the command. ``docs/performance.md`` says what was found.
 """
 
-from .compare import Comparison, Setting, compare, grid
+from .compare import OURS, REFERENCE, Comparison, Setting, compare, grid
 from .machine import describe_machine
 from .setup import Options
 from .step import StepTimes, time_step
 
-__all__ = ['Comparison', 'Options', 'Setting', 'StepTimes', 'compare', 'describe_machine', 'grid', 'time_step']
+__all__ = ['OURS', 'REFERENCE', 'Comparison', 'Options', 'Setting', 'StepTimes', 'compare', 'describe_machine', 'grid',
+           'time_step']

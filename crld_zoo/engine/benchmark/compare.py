@@ -8,7 +8,7 @@ import multiprocessing
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +23,9 @@ from .reference import ReferenceTraining
 from .setup import Options, build_or_explain, measured_config
 from .timing import Clock, Spread
 
-OURS, REFERENCE = 'ours', 'reference'
+REFERENCE = 'reference'
+OURS = ('fp32', 'bf16')
+"""The sides: the reference protocol, and ours in either precision."""
 
 
 class Setting(NamedTuple):
@@ -47,53 +49,52 @@ def grid(cores: int, processor_time: bool = False) -> dict[str, list[Setting]]:
     Ours has no use for workers: its batches are ready in memory. The processor's time can be compared only where all
     work is done by one thread.
     """
-    if processor_time:
-        return {OURS: [Setting(1, 0)], REFERENCE: [Setting(1, 0)]}
-    threads = sorted({1, max(1, cores // 2), cores})
-    workers = sorted({0, 1, max(1, cores // 2), cores})
-    return {OURS: [Setting(count, 0) for count in threads],
-            REFERENCE: [Setting(*pair) for pair in itertools.product(threads, workers)]}
+    threads = [1] if processor_time else sorted({1, max(1, cores // 2), cores})
+    workers = [0] if processor_time else sorted({0, 1, max(1, cores // 2), cores})
+    return {REFERENCE: [Setting(*pair) for pair in itertools.product(threads, workers)],
+            **{name: [Setting(count, 0) for count in threads] for name in OURS}}
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured.
+    """What was measured, by the name of the side.
 
     Attributes:
-        tried: Images a second of each side in each setting that was tried, by its name.
-        chosen: The best setting of each side, by its name.
-        ours: Images a second of each repeat.
-        reference: Likewise, taken directly after it.
-        peak_memory: Bytes that each side's training process held at most; the reference's workers come on top.
+        tried: Images a second in each setting that was tried.
+        chosen: The best setting.
+        speeds: Images a second in it, once a repeat; the sides were measured in turn.
+        peak_memory: Bytes that the training process held at most; the reference's workers come on top.
     """
 
-    tried: dict[str, dict[str, float]]
-    chosen: dict[str, str]
-    ours: list[float]
-    reference: list[float]
+    tried: dict[str, dict[Setting, float]]
+    chosen: dict[str, Setting]
+    speeds: dict[str, list[float]]
     peak_memory: dict[str, int]
 
-    @property
-    def ratio(self) -> Spread:
-        """How many times as fast ours is, pair by pair."""
-        return Spread.of(ours / reference for ours, reference in zip(self.ours, self.reference, strict=True))
+    def ratio(self, name: str) -> Spread:
+        """How many times as fast as the reference a side of ours is, repeat by repeat."""
+        return Spread.of(ours / reference
+                         for ours, reference in zip(self.speeds[name], self.speeds[REFERENCE], strict=True))
 
     def to_dict(self) -> dict:
         """For JSON."""
-        return dict(asdict(self), images_per_second={OURS: Spread.of(self.ours)._asdict(),
-                                                     REFERENCE: Spread.of(self.reference)._asdict()},
-                    ratio=self.ratio._asdict())
+        return dict(tried={name: {str(setting): speed for setting, speed in speeds.items()}
+                           for name, speeds in self.tried.items()},
+                    chosen={name: setting._asdict() for name, setting in self.chosen.items()},
+                    speeds=self.speeds, peak_memory=self.peak_memory,
+                    images_per_second={name: Spread.of(speeds)._asdict() for name, speeds in self.speeds.items()},
+                    ratio={name: self.ratio(name)._asdict() for name in self.speeds if name != REFERENCE})
 
 
 def compare(options: Options, repeats: int, seconds: float, settings: dict[str, Sequence[Setting]]) -> Comparison:
-    """Time the recipe through the Runner against the reference protocol.
+    """Time a recipe through the Runner, in float32 and under bf16 autocast, against the reference protocol.
 
-    Each side has a process of its own, so that each has its own peak of memory and neither the other's threads; only
-    one of them works at a time.
+    Each side has a process of its own, so that each has its own peak of memory and no other's threads; only one of them
+    works at a time.
 
     Args:
-        options: What is measured; ``amp`` applies to ours only.
-        repeats: How many pairs of measurements.
+        options: What is measured, whatever its ``amp``.
+        repeats: How often every side is measured, in turn.
         seconds: How long a measurement lasts, about.
         settings: What is tried on each side; the fastest is taken.
 
@@ -103,28 +104,24 @@ def compare(options: Options, repeats: int, seconds: float, settings: dict[str, 
     with tempfile.TemporaryDirectory() as scratch:
         sides = {}
         try:
-            for name in (OURS, REFERENCE):
-                sides[name] = _Side(name, options, Path(scratch, name))
+            for name in settings:
+                sides[name] = _Side(name, replace(options, amp=name == 'bf16'), Path(scratch, name))
             steps, tried = {}, {}
             for name, side in sides.items():
                 tried[name] = {}
                 for setting in settings[name]:
                     trial = side.run(setting, 1)
-                    steps[setting, name] = math.ceil(seconds / trial.seconds)
-                    if steps[setting, name] > 1:
-                        trial = side.run(setting, math.ceil(steps[setting, name] / 2))
+                    steps[name, setting] = math.ceil(seconds / trial.seconds)
+                    if steps[name, setting] > 1:
+                        trial = side.run(setting, math.ceil(steps[name, setting] / 2))
                     tried[name][setting] = _speed(trial)
             best = {name: max(speeds, key=speeds.get) for name, speeds in tried.items()}
             speeds = {name: [] for name in sides}
             for _ in range(repeats):
                 for name, side in sides.items():
-                    speeds[name].append(_speed(side.run(best[name], steps[best[name], name])))
-            return Comparison(
-                tried={name: {str(setting): speed for setting, speed in of_side.items()}
-                       for name, of_side in tried.items()},
-                chosen={name: str(setting) for name, setting in best.items()},
-                ours=speeds[OURS], reference=speeds[REFERENCE],
-                peak_memory={name: side.memory() for name, side in sides.items()})
+                    speeds[name].append(_speed(side.run(best[name], steps[name, best[name]])))
+            return Comparison(tried=tried, chosen=best, speeds=speeds,
+                              peak_memory={name: side.memory() for name, side in sides.items()})
         finally:
             for side in sides.values():
                 side.close()
@@ -183,7 +180,7 @@ def _serve(pipe: Connection, name: str, options: Options, work_dir: Path) -> Non
     """The life of a side's process: it obeys until the pipe is closed."""
     try:
         cfg = measured_config(options, work_dir)
-        if name == OURS:
+        if name in OURS:
             build_or_explain(lambda: run_loop(cfg, lambda runner: _obey_in_loop(pipe, runner), options.processor_time),
                              options)
         else:

@@ -26,6 +26,8 @@ from crld_zoo.errors import InputError
 from crld_zoo.registry import DATASETS, MODELS
 from crld_zoo.views.reference import pil_weak_strong
 
+from .setup import with_options
+
 _WEAK = ('RandomCrop', 'RandomFlip')
 _PAIR = dict(weak=_WEAK, strong=(*_WEAK, 'RandAugment', 'Cutout'))
 
@@ -117,8 +119,9 @@ class ReferenceTraining:
         init_default_scope(cfg.get('default_scope', 'crld_zoo'))
         model = cfg.model.to_dict()
         model['data_preprocessor']['channels_last'] = False
-        if isinstance(model.get('teacher'), dict):
-            model['teacher'].pop('dtype', None)
+        model.pop('compile', None)
+        if model.get('teacher') is not None:
+            model['teacher'] = with_options(model['teacher'], fold=False, compile=None, dtype=None)
         self.model = MODELS.build(model)
         self.device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
         self.model.to(self.device).train()

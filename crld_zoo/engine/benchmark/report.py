@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -12,11 +13,13 @@ from rich.table import Table
 from crld_zoo.errors import InputError
 
 from ..storage import write_whole
-from .compare import OURS, REFERENCE, Comparison
+from .compare import REFERENCE, Comparison
 from .step import StepTimes
 from .timing import Spread
 
 _MIB = 2 ** 20
+_SHORT = {'waiting for data': 'waiting', 'views': 'views', 'teacher': 'teacher', 'student': 'student',
+          'distiller': 'distiller', 'optimizer': 'optimizer'}
 
 
 def describe(machine: dict, threads: int) -> str:
@@ -67,13 +70,33 @@ def step_lines(times: StepTimes) -> list[str]:
 
 def comparison_table(title: str, comparison: Comparison) -> Table:
     """One row a side."""
-    table = _table(title, '', 'images/s', 'smallest to largest', 'best setting', 'peak memory, MiB')
-    for name, speeds in ((OURS, comparison.ours), (REFERENCE, comparison.reference)):
+    table = _table(title, '', 'images/s', 'smallest to largest', 'times the reference', 'best setting',
+                   'peak memory, MiB')
+    for name, speeds in comparison.speeds.items():
         spread = Spread.of(speeds)
-        table.add_row(name, f'{spread.median:.1f}', f'{spread.low:.1f} to {spread.high:.1f}', comparison.chosen[name],
-                      f'{comparison.peak_memory[name] / _MIB:,.0f}')
-    ratio = comparison.ratio
-    table.add_row('ratio, pair by pair', f'{ratio.median:.2f}', f'{ratio.low:.2f} to {ratio.high:.2f}', style='bold')
+        ratio = None if name == REFERENCE else comparison.ratio(name)
+        table.add_row(name, f'{spread.median:.1f}', f'{spread.low:.1f} to {spread.high:.1f}',
+                      '' if ratio is None else f'{ratio.median:.2f} ({ratio.low:.2f} to {ratio.high:.2f})',
+                      str(comparison.chosen[name]), f'{comparison.peak_memory[name] / _MIB:,.0f}')
+    return table
+
+
+def summary_table(rows: Sequence[tuple[str, int, Comparison, dict[str, StepTimes]]]) -> Table:
+    """One row a recipe, batch size and precision: how it compares, and where its time goes.
+
+    Args:
+        rows: A recipe's name, its batch size, its comparison, and its step by precision.
+    """
+    table = _table('against the reference protocol', 'recipe', 'batch', 'precision', 'reference images/s', 'images/s',
+                   'ratio', 'times its floor', *_SHORT.values(), 'memory: reference, ours')
+    for name, batch_size, comparison, steps in rows:
+        for precision, step in steps.items():
+            reference, ours = (Spread.of(comparison.speeds[side]).median for side in (REFERENCE, precision))
+            memory = (comparison.peak_memory[side] / _MIB for side in (REFERENCE, precision))
+            table.add_row(name, str(batch_size), precision, f'{reference:.0f}', f'{ours:.0f}',
+                          f'{comparison.ratio(precision).median:.2f}', f'{step.loop.median / step.floor.median:.2f}',
+                          *(f'{step.shares.get(part, 0):.1%}' for part in _SHORT),
+                          ', '.join(f'{held:,.0f}' for held in memory))
     return table
 
 

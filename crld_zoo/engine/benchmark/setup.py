@@ -75,7 +75,7 @@ def measured_config(options: Options, work_dir: Path) -> Config:
     if options.amp:
         _use_bf16(cfg)
     if options.random_weights and cfg.model.get('teacher') is not None:
-        cfg.model.teacher = with_random_weights(cfg.model.teacher)
+        cfg.model.teacher = with_options(cfg.model.teacher, checkpoint='random')
     if options.synthetic:
         _take_synthetic_images(cfg, options, work_dir)
     return cfg
@@ -91,15 +91,19 @@ def build_or_explain(build, options: Options):
                                'are.') from error
 
 
-def with_random_weights(teacher: str | Mapping) -> dict:
-    """A teacher's config that reads no checkpoint."""
-    if not isinstance(teacher, Mapping):
-        return ConfigDict(model=teacher, checkpoint='random')
-    if 'teachers' in teacher:
-        return ConfigDict(teacher, teachers=[with_random_weights(member) for member in teacher['teachers']])
-    if 'model' in teacher:
-        return ConfigDict(teacher, checkpoint='random')
-    return ConfigDict(model=teacher, checkpoint='random')
+def with_options(teacher: str | Mapping, **options) -> dict:
+    """A teacher's config with other options, in each of several teachers.
+
+    Args:
+        teacher: As ``model.teacher`` of a recipe may be: a name, a classifier's config, a ``Teacher``'s or a
+            ``TeacherEnsemble``'s.
+        **options: Those of a ``Teacher``.
+    """
+    if isinstance(teacher, Mapping) and 'teachers' in teacher:
+        return ConfigDict(teacher, teachers=[with_options(member, **options) for member in teacher['teachers']])
+    if isinstance(teacher, Mapping) and 'model' in teacher:
+        return ConfigDict(teacher, **options)
+    return ConfigDict(model=teacher, **options)
 
 
 def _take_synthetic_images(cfg: Config, options: Options, work_dir: Path) -> None:
