@@ -40,8 +40,10 @@ class InMemoryDataset(Dataset):
         labels_per_class: Keep this many images of each class; None keeps all.
         fraction: Keep this share of each class's images, above 0 and up to 1; None keeps all.
         subset_seed: Which subset; see :func:`~crld_zoo.datasets.subset.balanced_subset`.
-        device: Where the tensors live. ``'cuda'`` saves the transfer of each batch; it needs ``num_workers=0`` and no
-            ``pin_memory``, and every process holds its own copy.
+        device: Where the tensors live. ``'cuda'`` saves the transfer of each batch, for which the CPU would wait until
+            the GPU has done all before it; it needs ``num_workers=0`` and no ``pin_memory``, and every process holds its
+            own copy. ``'auto'`` is the GPU where there is one and the images take at most half of its free memory, else
+            the CPU.
 
     Attributes:
         images: uint8 ``(M, 3, H, W)`` on ``device``.
@@ -61,7 +63,7 @@ class InMemoryDataset(Dataset):
                 labels.numpy(), (image.tobytes() for image in images.numpy()), classes,
                 labels_per_class=labels_per_class, fraction=fraction, seed=subset_seed))
             images, labels = images[kept], labels[kept]
-        self.device = torch.device(device)
+        self.device = torch.device(_roomy_device(images) if device == 'auto' else device)
         if self.device.type == 'cuda':
             _check_room_on_gpu(images, self.device)
         self.images, self.labels = images.contiguous().to(self.device), labels.to(self.device)
@@ -127,6 +129,10 @@ def _checked(images, labels, classes: Sequence[str]) -> tuple[Tensor, Tensor]:
 
 def _form(array: Tensor) -> str:
     return f'{str(array.dtype).removeprefix("torch.")} of shape {tuple(array.shape)}'
+
+
+def _roomy_device(images: Tensor) -> str:
+    return 'cuda' if torch.cuda.is_available() and images.nbytes <= torch.cuda.mem_get_info()[0] / 2 else 'cpu'
 
 
 def _check_room_on_gpu(images: Tensor, device: torch.device) -> None:

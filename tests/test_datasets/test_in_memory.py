@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from crld_zoo.datasets import Digits, InMemoryDataset, SyntheticImages, as_batch
+from crld_zoo.datasets.in_memory import _roomy_device
 from crld_zoo.errors import InputError
 from crld_zoo.registry import FUNCTIONS
 
@@ -166,6 +167,18 @@ def test_wrong_arrays_are_refused(images, labels, message):
 def test_no_gpu_is_said():
     with pytest.raises(InputError, match="device='cuda'.*no GPU.*device='cpu'"):
         Numbered(3, device='cuda')
+
+
+@pytest.mark.parametrize(('gpu', 'free', 'device'), [(False, 0, 'cpu'), (True, 11, 'cpu'), (True, 12, 'cuda')])
+def test_auto_is_the_gpu_where_the_images_take_at_most_half_of_it(monkeypatch, gpu, free, device):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
+    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda: (free, 100))
+    assert _roomy_device(torch.zeros(1, 3, 1, 2, dtype=torch.uint8)) == device
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_auto_without_a_gpu_is_the_cpu():
+    assert Numbered(3, device='auto').images.device.type == 'cpu'
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')

@@ -21,14 +21,14 @@ data_preprocessor = dict(
 train_dataloader = dict(
     batch_size=64,
     num_workers=0,
-    dataset=dict(type='InMemoryCIFAR100', data_root='data/cifar100', split='train'),
+    dataset=dict(type='InMemoryCIFAR100', data_root='data/cifar100', split='train', device='auto'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='as_batch'),
 )
 val_dataloader = dict(
     batch_size=500,
     num_workers=0,
-    dataset=dict(type='InMemoryCIFAR100', data_root='data/cifar100', split='test'),
+    dataset=dict(type='InMemoryCIFAR100', data_root='data/cifar100', split='test', device='auto'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='as_batch'),
 )

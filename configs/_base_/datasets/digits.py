@@ -17,14 +17,14 @@ data_preprocessor = dict(
 train_dataloader = dict(
     batch_size=50,
     num_workers=0,
-    dataset=dict(type='Digits', split='train'),
+    dataset=dict(type='Digits', split='train', device='auto'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='as_batch'),
 )
 val_dataloader = dict(
     batch_size=500,
     num_workers=0,
-    dataset=dict(type='Digits', split='test'),
+    dataset=dict(type='Digits', split='test', device='auto'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='as_batch'),
 )

@@ -31,14 +31,14 @@ data_preprocessor = dict(
 train_dataloader = dict(
     batch_size=64,
     num_workers=0,
-    dataset=dict(type='ImageTree', data_root=f'{data_root}/train', classes=classes, size=256),
+    dataset=dict(type='ImageTree', data_root=f'{data_root}/train', classes=classes, size=256, device='auto'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='as_batch'),
 )
 val_dataloader = dict(
     batch_size=64,
     num_workers=0,
-    dataset=dict(type='ImageTree', data_root=f'{data_root}/val', classes=classes, size=224),
+    dataset=dict(type='ImageTree', data_root=f'{data_root}/val', classes=classes, size=224, device='auto'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='as_batch'),
 )

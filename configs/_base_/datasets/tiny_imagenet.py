@@ -21,14 +21,14 @@ data_preprocessor = dict(
 train_dataloader = dict(
     batch_size=64,
     num_workers=0,
-    dataset=dict(type='InMemoryTinyImageNet', data_root='data/tiny-imagenet-200', split='train'),
+    dataset=dict(type='InMemoryTinyImageNet', data_root='data/tiny-imagenet-200', split='train', device='auto'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='as_batch'),
 )
 val_dataloader = dict(
     batch_size=500,
     num_workers=0,
-    dataset=dict(type='InMemoryTinyImageNet', data_root='data/tiny-imagenet-200', split='val'),
+    dataset=dict(type='InMemoryTinyImageNet', data_root='data/tiny-imagenet-200', split='val', device='auto'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='as_batch'),
 )

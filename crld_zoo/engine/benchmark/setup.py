@@ -118,7 +118,7 @@ def _take_synthetic_images(cfg: Config, options: Options, work_dir: Path) -> Non
         raise InputError(f'the views of {options.config} do not say how large the images are: give --image-size.')
     # Two classes are enough: no time depends on the labels.
     loader.dataset = ConfigDict(type='SyntheticImages', num_images=max(10_000, 4 * loader.batch_size), num_classes=2,
-                                size=size)
+                                size=size, device=loader.dataset.get('device', 'cpu'))
 
 
 def view_size(views: Mapping) -> int | None:
