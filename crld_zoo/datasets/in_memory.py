@@ -41,9 +41,9 @@ class InMemoryDataset(Dataset):
         fraction: Keep this share of each class's images, above 0 and up to 1; None keeps all.
         subset_seed: Which subset; see :func:`~crld_zoo.datasets.subset.balanced_subset`.
         device: Where the tensors live. ``'cuda'`` saves the transfer of each batch, for which the CPU would wait until
-            the GPU has done all before it; it needs ``num_workers=0`` and no ``pin_memory``, and every process holds its
-            own copy. ``'auto'`` is the GPU where there is one and the images take at most half of its free memory, else
-            the CPU.
+            the GPU has done all before it; it needs ``num_workers=0`` and no ``pin_memory``, and every process holds
+            its own copy. ``'auto'`` is the GPU where there is one and the images take at most half of its free memory,
+            else the CPU.
 
     Attributes:
         images: uint8 ``(M, 3, H, W)`` on ``device``.
