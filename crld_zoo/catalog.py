@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 from .distillers import Distiller
 from .errors import UnknownNameError, nearest_names
@@ -30,9 +32,8 @@ def catalog(kind: str, configs: Path) -> dict[str, str]:
     if kind not in KINDS:
         raise UnknownNameError(f"there is no list of '{kind}' ({nearest_names(kind, KINDS)}).")
     if kind == 'configs':
-        leaves = (path for path in sorted(configs.rglob('*.py')) if '_base_' not in path.relative_to(configs).parts)
         return {str(path.relative_to(configs.parent)): _first_line(ast.get_docstring(ast.parse(path.read_text())))
-                for path in leaves}
+                for path in _leaves(configs)}
     registry = {'models': MODELS, 'datasets': DATASETS, 'views': VIEWS}.get(kind, DISTILLERS)
     registry.import_from_location()
     modules = dict(sorted(registry.module_dict.items(), key=lambda item: item[0].lower()))
@@ -42,9 +43,55 @@ def catalog(kind: str, configs: Path) -> dict[str, str]:
     return {name: _first_line(inspect.getdoc(module)) for name, module in modules.items()}
 
 
+class Grid(NamedTuple):
+    """The recipes of one data set, ``<method>[+<decorator>]_<teacher>_<student>_<dataset>.py``.
+
+    Attributes:
+        dataset: As file names call it.
+        methods: Each with its decorators, ``'kd'`` before ``'kd+crld'``.
+        recipes: Of each (teacher, student), the methods that it has a recipe for.
+    """
+
+    dataset: str
+    methods: list[str]
+    recipes: dict[tuple[str, str], set[str]]
+
+
+def grids(configs: Path) -> list[Grid]:
+    """The recipes of a teacher and a student as one grid a data set.
+
+    Args:
+        configs: The folder of the recipes; the pairs are those of its ``_base_/pairs``.
+    """
+    found = defaultdict(lambda: defaultdict(set))
+    for path in _leaves(configs):
+        pair = _pair(path, configs)
+        if pair is not None:
+            teacher, student, dataset = pair.split('_', 2)
+            found[dataset][teacher, student].add(path.stem.removesuffix(f'_{pair}'))
+    return [Grid(dataset, sorted(set.union(*recipes.values()), key=lambda method: method.split('+')),
+                 dict(sorted(recipes.items()))) for dataset, recipes in sorted(found.items())]
+
+
+def outside_of_grids(configs: Path) -> dict[str, str]:
+    """The other recipes, as :func:`catalog` gives them: of one network alone, or for data of one's own."""
+    return {name: line for name, line in catalog('configs', configs).items()
+            if _pair(configs.parent / name, configs) is None}
+
+
 def is_decorator(distiller: type[Distiller]) -> bool:
     """Whether a distiller holds another one: it takes it as ``distiller``."""
     return 'distiller' in inspect.signature(distiller).parameters
+
+
+def _leaves(configs: Path) -> list[Path]:
+    return [path for path in sorted(configs.rglob('*.py')) if '_base_' not in path.relative_to(configs).parts]
+
+
+def _pair(recipe: Path, configs: Path) -> str | None:
+    """``<teacher>_<student>_<dataset>`` at the end of a recipe's name."""
+    pairs = (path.stem for path in (configs / '_base_' / 'pairs').glob('*.py'))
+    return next((pair for pair in pairs if recipe.stem.endswith(f'_{pair}')), None)
 
 
 def _first_line(text: str | None) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is imported: many small networks, few cores
 
+import numpy as np
 import pytest
 import torch
 
@@ -27,6 +29,23 @@ def shared() -> Path:
     path = ROOT.parent / 'shared'
     if not (path / 'data').is_dir():
         pytest.skip(f'needs real data, which is not at {path}')
+    return path
+
+
+@pytest.fixture(scope='session')
+def packs(shared):
+    """The reader of the packed real data."""
+    sys.path.insert(0, str(shared / 'data'))
+    yield pytest.importorskip('kdpack')
+    sys.path.remove(str(shared / 'data'))
+
+
+@pytest.fixture(scope='session')
+def cifar(shared, packs, tmp_path_factory):
+    """All 60,000 images in one file of arrays."""
+    path = tmp_path_factory.mktemp('cifar') / 'cifar100.npz'
+    names = ('cifar100_lossless_part0.zip', 'cifar100_lossless_part1.zip')
+    np.savez(path, **packs.load_mosaic([str(shared / 'data' / name) for name in names]))
     return path
 
 

@@ -1,13 +1,41 @@
 """List what the zoo has: distillers, decorators, view operations, models, data sets, configs."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from crld_zoo.catalog import KINDS, catalog
+from crld_zoo.catalog import KINDS, Grid, catalog, grids, outside_of_grids
 from crld_zoo.engine.launch import main_guard
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
+
+
+def lines(title: str, entries: dict[str, str]) -> Table:
+    """A table of names, each with its line."""
+    table = Table(title=title, title_justify='left', show_header=False, box=None, pad_edge=False)
+    table.add_column(no_wrap=True, style='bold')
+    table.add_column()
+    for name, line in entries.items():
+        table.add_row(name, line)
+    return table
+
+
+def marks(grid: Grid) -> Table:
+    """A table with a row for each pair and an x for each method that it has a recipe for."""
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column('TEACHER -> STUDENT', no_wrap=True, style='bold')
+    above = None
+    for name in grid.methods:
+        method, *decorators = name.split('+')
+        words = [f'+{decorator}' for decorator in decorators]
+        table.add_column('\n'.join(words if method == above else [method, *words]), justify='center', no_wrap=True)
+        above = method
+    for (teacher, student), methods in grid.recipes.items():
+        table.add_row(f'{teacher} -> {student}', *('x' if name in methods else '' for name in grid.methods))
+    return table
 
 
 @main_guard
@@ -15,14 +43,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('kinds', nargs='*', metavar='KIND', help=f'which of {", ".join(KINDS)} (default: all)')
     args = parser.parse_args()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 100)
     for kind in args.kinds or KINDS:
-        table = Table(title=kind, title_justify='left', show_header=False, box=None, pad_edge=False)
-        table.add_column(no_wrap=True, style='bold')
-        table.add_column()
-        for name, line in catalog(kind, Path(__file__).parents[1] / 'configs').items():
-            table.add_row(name, line)
-        console.print(table, '')
+        if kind == 'configs':
+            for grid in grids(CONFIGS):
+                console.print(f'configs/*/METHOD_TEACHER_STUDENT_{grid.dataset}.py', style='italic')
+                console.print(marks(grid), '')
+            console.print(lines('other configs', outside_of_grids(CONFIGS)), '')
+        else:
+            console.print(lines(kind, catalog(kind, CONFIGS)), '')
 
 
 if __name__ == '__main__':

@@ -30,6 +30,7 @@ _CONFIGS = Path(__file__).parents[2] / 'configs'
 _SAFEGUARDS = dict(teacher_accuracy='TeacherAccuracyHook', divergence='DivergenceHook', preemption='PreemptionHook')
 _WRITTEN_TO = ('out_dir', 'save_dir', 'out_file_path', 'tmpdir', 'json_trace_path')
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+_AGAIN = 'then run the command again (a training: with --resume).'
 
 
 def run_train(config: str | Path, work_dir: str | Path | None = None, resume: bool | str = False, amp: bool = False,
@@ -249,7 +250,7 @@ def _sentence(error: Exception) -> str | None:
         text = str(link)
         if isinstance(link, RuntimeError) and text.startswith('DataLoader worker'):
             return (f'{text.splitlines()[0].strip(". ")}: often the machine is out of memory or of shared memory '
-                    '(/dev/shm); lower num_workers or the batch size, then go on with --resume.')
+                    f'(/dev/shm); lower num_workers or the batch size, {_AGAIN}')
     text = str(error).strip()
     from_worker = text.startswith('Caught ') and 'DataLoader worker' in text
     if from_worker:  # its own words are the last line of the traceback it comes with
@@ -258,7 +259,7 @@ def _sentence(error: Exception) -> str | None:
         return text
     if isinstance(error, OSError) and (error.filename is not None or from_worker):
         remedy = 'make room' if error.errno in _NO_ROOM else 'see to this file or folder'
-        return f'{text}: {remedy}, then go on with --resume.'
+        return f'{text}: {remedy}, {_AGAIN}'
     return None
 
 

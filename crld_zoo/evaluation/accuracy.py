@@ -23,7 +23,7 @@ class Accuracy(PerSampleMetric, mmpretrain.evaluation.Accuracy):
         topk (int | Sequence[int]): A prediction counts when the true class is among the k highest scores.
         thrs (float | None | Sequence[float | None]): It counts only if that class's score is above the threshold;
             None applies no threshold.
-        collect_device (str): ``'cpu'`` or ``'gpu'``: how several processes exchange their results.
+        collect_device (str): mmpretrain's, without effect here.
         prefix (str | None): Replaces ``'accuracy'`` in the keys.
 
     Raises:

@@ -41,7 +41,6 @@ class CalibrationError(PerSampleMetric):
 
     Args:
         bins: Number of bins of equal width.
-        collect_device: ``'cpu'`` or ``'gpu'``: how several processes exchange their results.
         prefix: Replaces ``'calibration'`` in the key.
 
     Raises:
@@ -50,8 +49,8 @@ class CalibrationError(PerSampleMetric):
 
     default_prefix = 'calibration'
 
-    def __init__(self, bins: int = 15, collect_device: str = 'cpu', prefix: str | None = None) -> None:
-        super().__init__(collect_device, prefix)
+    def __init__(self, bins: int = 15, prefix: str | None = None) -> None:
+        super().__init__(prefix=prefix)
         if bins < 1:
             raise InputError(f'CalibrationError: bins must be 1 or more, not {bins}.')
         self.bins = bins

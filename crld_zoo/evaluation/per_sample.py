@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from mmengine.dist import get_world_size
+from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
@@ -21,9 +21,8 @@ class PerSampleMetric(BaseMetric):
     zoo's batch records, ``[dict(pred_score=(N, K), gt_label=(N,))]``, and works on whole batches either way. The rows
     stay on the device of the scores until the pass is over, so that a batch costs no transfer and no wait.
 
-    MMEngine gathers the results of several processes entry by entry, in the order in which its samplers dealt the
-    samples, and cuts what was padded to even the shares out. That is right for one entry per sample only, so the
-    batches are taken apart before the exchange.
+    Several processes exchange their rows through the process group: MMEngine's way writes files into the current
+    directory, which they must share then, and is made for one entry per sample.
     """
 
     @abstractmethod
@@ -58,12 +57,26 @@ class PerSampleMetric(BaseMetric):
         self.results.append(self.rows(scores, target))
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """The metrics of the whole pass over ``size`` samples, the same on every process."""
-        if self.results:
-            rows = torch.cat(self.results).cpu().numpy()
-            self.results = [rows[:size]] if get_world_size() == 1 else list(rows)
-        return super().evaluate(size)
+        """The metrics of the whole pass over ``size`` samples, the same on every process.
+
+        Raises:
+            InputError: No process was given a sample.
+        """
+        own = torch.cat(self.results).cpu().numpy() if self.results else None
+        self.results.clear()
+        metrics = self.compute_metrics([_in_order(all_gather_object(own), type(self).__name__)[:size]])
+        return {f'{self.prefix}/{key}' if self.prefix else key: value for key, value in metrics.items()}
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
-        """The metrics from all rows at once ``(M, C)``, or from one entry ``(C,)`` per sample."""
-        return self.summarize(torch.from_numpy(np.vstack(results)))
+        """The metrics from rows ``(M, C)``, in one part or several."""
+        return self.summarize(torch.from_numpy(np.concatenate(results)))
+
+
+def _in_order(shares: list[np.ndarray | None], metric: str) -> np.ndarray:
+    """The rows of all processes in the order of the data set, from which MMEngine's samplers deal in turn; those that
+    were dealt again to even the shares out come last."""
+    dealt = {rank: rows for rank, rows in enumerate(shares) if rows is not None}
+    if not dealt:
+        raise InputError(f'{metric}: the data set to evaluate on gave no sample.')
+    places = [rank + len(shares) * np.arange(len(rows)) for rank, rows in dealt.items()]
+    return np.concatenate(list(dealt.values()))[np.argsort(np.concatenate(places))]

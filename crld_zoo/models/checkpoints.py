@@ -26,9 +26,12 @@ from urllib.parse import urlparse
 
 import torch
 from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from crld_zoo.errors import InputError, MissingFileError
+from ..errors import InputError, MissingFileError
+from ..registry import MODELS
+from .backbones.known import KNOWN, classifier_config
 
 WRAPPERS = ('state_dict_ema', 'model_ema', 'ema', 'state_dict', 'model', 'model_state_dict', 'net', 'network')
 """Keys under which files keep the weights, the averaged ones first. MMEngine stores its averaged weights as
@@ -237,12 +240,12 @@ def identify(shapes: Mapping[str, torch.Size]) -> list[str]:
 
 @cache
 def _known_signatures() -> dict[str, dict]:
-    from .backbones.known import KNOWN
-    from .sources import build_network  # which imports this module
-    names = [f'crld_zoo::{name}' for name in KNOWN]
-    networks = ((name, build_network(name, num_classes=2)) for name in names)
-    return {name: _signature({key: value.shape for key, value in network.state_dict().items()})
-            for name, network in networks}
+    signatures = {}
+    with DefaultScope.overwrite_default_scope('crld_zoo'):  # mmpretrain's classifiers find the zoo's parts by it
+        for name in KNOWN:
+            weights = MODELS.build(classifier_config(name, num_classes=2)).state_dict()
+            signatures[f'crld_zoo::{name}'] = _signature({key: value.shape for key, value in weights.items()})
+    return signatures
 
 
 def _signature(shapes: Mapping[str, torch.Size]) -> dict[str, tuple[int, ...]]:

@@ -54,6 +54,7 @@ def shard_over_processes(module: nn.Module, name: str, *methods: str) -> None:
         raise InputError(f'{name} cannot be sharded ({str(error).splitlines()[0]}): leave shard out') from error
     for method in methods:
         register_fsdp_forward_method(module, method)
+    print_log(f'{name} is kept in {get_world_size()} shares', logger='current')
 
 
 def whole(tensor: Tensor) -> Tensor:

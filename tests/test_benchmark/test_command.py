@@ -23,8 +23,8 @@ def run(root: Path, *arguments: str | Path, code: int = 0) -> str:
 
 def test_a_step_is_taken_apart(root, recipe, tmp_path):
     file = tmp_path / 'figures.json'
-    output = run(root, recipe, '--random-weights', '--synthetic', '--batch-size', 8, 4, '--repeats', 1, '--seconds', 0.1,
-                 '--threads', 1, '--amp', '--json', file)
+    output = run(root, recipe, '--random-weights', '--synthetic', '--batch-size', 8, 4, '--repeats', 1,
+                 '--seconds', 0.1, '--threads', 1, '--amp', '--json', file)
     for word in ('whole loop', 'teacher forward', 'student forward', 'distiller', 'optimizer', 'Pillow', 'bf16',
                  'peak memory'):
         assert word in output

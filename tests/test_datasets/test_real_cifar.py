@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 from collections import Counter
 
-import numpy as np
 import pytest
 import torch
 from mmengine.model import BaseModel
@@ -16,23 +14,6 @@ from mmengine.runner import Runner
 from crld_zoo.datasets import InMemoryCIFAR100, InMemoryTinyImageNet
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
-
-
-@pytest.fixture(scope='module')
-def packs(shared):
-    """The reader of the packed real data."""
-    sys.path.insert(0, str(shared / 'data'))
-    yield pytest.importorskip('kdpack')
-    sys.path.remove(str(shared / 'data'))
-
-
-@pytest.fixture(scope='module')
-def cifar(shared, packs, tmp_path_factory):
-    """All 60,000 images in one file of arrays."""
-    path = tmp_path_factory.mktemp('cifar') / 'cifar100.npz'
-    names = ('cifar100_lossless_part0.zip', 'cifar100_lossless_part1.zip')
-    np.savez(path, **packs.load_mosaic([str(shared / 'data' / name) for name in names]))
-    return path
 
 
 class Recorder(BaseModel):

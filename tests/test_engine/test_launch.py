@@ -200,7 +200,8 @@ class TestGuard:
 
     def test_full_disk(self, capsys):
         assert self.ended(OSError(errno.ENOSPC, 'No space left on device', 'a.log'), capsys) == (
-            2, "error: [Errno 28] No space left on device: 'a.log': make room, then go on with --resume.\n")
+            2, "error: [Errno 28] No space left on device: 'a.log': make room, then run the command again (a training: "
+               'with --resume).\n')
 
     @pytest.mark.parametrize('error', [
         FileNotFoundError(errno.ENOENT, 'No such file or directory', 'a.png'),
@@ -208,8 +209,8 @@ class TestGuard:
                           "FileNotFoundError: [Errno 2] No such file or directory: 'a.png'\n")])
     def test_missing_file(self, capsys, error):
         assert self.ended(error, capsys) == (
-            2, "error: [Errno 2] No such file or directory: 'a.png': see to this file or folder, then go on with "
-               '--resume.\n')
+            2, "error: [Errno 2] No such file or directory: 'a.png': see to this file or folder, then run the command "
+               'again (a training: with --resume).\n')
 
     def test_killed_worker(self, capsys):
         code, text = self.ended(RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed. '), capsys)

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from crld_zoo.datasets import InMemoryDataset, as_batch
 from crld_zoo.errors import InputError
 from crld_zoo.evaluation import Accuracy, CalibrationError, agreement, expected_calibration_error
+from crld_zoo.evaluation.per_sample import PerSampleMetric
 from crld_zoo.registry import DATA_SAMPLERS
 
 OPTIONS = [dict(), dict(topk=3), dict(topk=(1, 5), thrs=(0.0, 0.2, None)), dict(topk=(1, 2), thrs=None),
@@ -151,6 +152,7 @@ PROBABILITIES = torch.full((4, 3), 1 / 3)
 
 
 @pytest.mark.parametrize('build, message', [
+    (lambda: run(CalibrationError(), [], 4), 'CalibrationError: the data set to evaluate on gave no sample'),
     (lambda: Accuracy(topk=0), 'topk must be 1 or more, not 0'),
     (lambda: Accuracy(topk=()), 'topk must be 1 or more'),
     (lambda: CalibrationError(bins=0), 'bins must be 1 or more, not 0'),
@@ -171,6 +173,16 @@ SIZES = (101, 6, 1)
 """Data set sizes: uneven shares and batches; shares of one short batch; fewer samples than processes."""
 
 
+class FirstScores(PerSampleMetric):
+    """Tells the order of the samples."""
+
+    def rows(self, scores, target):
+        return scores[:, :1]
+
+    def summarize(self, rows):
+        return dict(first_scores=rows.flatten().tolist())
+
+
 def evaluate_in_process(rank: int, folder) -> None:
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder / "store"}', rank=rank, world_size=2)
     scores, target = torch.load(folder / 'predictions.pt')
@@ -184,7 +196,7 @@ def evaluate_in_process(rank: int, folder) -> None:
             sampler = DATA_SAMPLERS.build(dict(type='DefaultSampler', dataset=dataset, shuffle=False,
                                                round_up=round_up))
             loader = DataLoader(dataset, batch_size=8, sampler=sampler, collate_fn=as_batch)
-            evaluator = Evaluator([Accuracy(topk=(1, 5), thrs=(0.0, 0.2)), CalibrationError()])
+            evaluator = Evaluator([Accuracy(topk=(1, 5), thrs=(0.0, 0.2)), CalibrationError(), FirstScores()])
             for batch in loader:
                 index = batch['inputs'][:, 0, 0, 0].long()
                 evaluator.process([dict(pred_score=scores[index], gt_label=batch['data_samples'])])
@@ -193,13 +205,17 @@ def evaluate_in_process(rank: int, folder) -> None:
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_give_the_numbers_of_one(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # MMEngine exchanges results through a folder in the current one
+def test_two_processes_give_the_numbers_of_one_and_leave_no_file(tmp_path, monkeypatch):
+    current = tmp_path / 'current'
+    current.mkdir()
+    monkeypatch.chdir(current)
     scores, target = predictions(max(SIZES))
     torch.save((scores, target), tmp_path / 'predictions.pt')
     torch.multiprocessing.spawn(evaluate_in_process, (tmp_path,), nprocs=2)
+    assert not list(current.iterdir())
     shares = [torch.load(tmp_path / f'{rank}.pt') for rank in range(2)]
     assert shares[0] == shares[1] and len(shares[0]) == 2 * len(SIZES)
     for (size, _), result in shares[0].items():
+        assert result.pop('first_scores') == scores[:size, 0].tolist()
         metrics = [Accuracy(topk=(1, 5), thrs=(0.0, 0.2)), CalibrationError()]
         assert result == run(metrics, as_records(scores[:size], target[:size], 8), size)

@@ -95,11 +95,23 @@ def test_the_warmup_follows_the_epoch(root, teacher, student):
 
 def test_listing(root):
     output = run(root, 'tools/list.py')
-    for word in ('DKD', 'CRLD', 'RandAugment', 'CIFARResNet', 'Digits', STUDENT):
+    for word in ('DKD', 'CRLD', 'RandAugment', 'CIFARResNet', 'Digits', 'r20 -> r8', TEACHER):
         assert word in output
+    assert max(map(len, output.splitlines())) <= 100
     only = run(root, 'tools/list.py', 'decorators')
     assert 'CRLD' in only
     assert 'RandAugment' not in only
+
+
+def test_listing_shows_the_recipes_as_grids(root):
+    lines = [line.rstrip() for line in run(root, 'tools/list.py', 'configs').splitlines()]
+    start = lines.index('configs/*/METHOD_TEACHER_STUDENT_imagenet.py')
+    grid = lines[start + 1:lines.index('', start)]
+    (row,) = [line for line in grid if line.startswith('r34 -> r18')]
+    assert row.split()[3:] == ['x'] * len(grid[0].split()[3:]), 'there is one of every method'
+    (row,) = [line for line in grid if line.startswith('swin-l -> swin-t')]
+    column = grid[0].index(' nkd') + 2
+    assert row.index('x') == column
 
 
 @pytest.mark.slow
