@@ -1,6 +1,7 @@
 """How an image is seen: operations on whole batches of uint8 images, on the device the batch is on."""
 
 from .base import Identity, PoolOperation, ViewOperation
+from .bitwise import Posterize, Solarize, posterize, solarize
 from .blending import (
     BlendOperation,
     Brightness,
@@ -19,11 +20,13 @@ from .erasing import Cutout, cutout
 from .geometry import (
     AffineOperation,
     Rotate,
+    RowOperation,
     ShearX,
     ShearY,
     TranslateX,
     TranslateY,
     affine,
+    move_rows,
     rotate,
     shear_x,
     shear_y,
@@ -33,14 +36,10 @@ from .geometry import (
 from .lookup import (
     AutoContrast,
     Equalize,
-    Posterize,
-    Solarize,
     TableOperation,
     autocontrast,
     equalize,
     look_up,
-    posterize,
-    solarize,
 )
 from .normalization import normalize
 from .randaugment import FIXMATCH_POOL, RandAugment
@@ -49,7 +48,7 @@ from .resampling import resized_crop
 __all__ = [
     'FIXMATCH_POOL', 'AffineOperation', 'AutoContrast', 'BlendOperation', 'Brightness', 'Color', 'Contrast', 'Cutout',
     'Equalize', 'Identity', 'PoolOperation', 'Posterize', 'RandAugment', 'RandomCrop', 'RandomFlip',
-    'RandomResizedCrop', 'Resize', 'Rotate', 'Sharpness', 'ShearX', 'ShearY', 'Solarize', 'TableOperation',
-    'TranslateX', 'TranslateY', 'ViewOperation', 'Views', 'affine', 'autocontrast', 'blend', 'brightness', 'color',
-    'contrast', 'crop', 'cutout', 'equalize', 'flip', 'look_up', 'normalize', 'posterize', 'resized_crop', 'rotate',
-    'sharpness', 'shear_x', 'shear_y', 'solarize', 'translate_x', 'translate_y']
+    'RandomResizedCrop', 'Resize', 'Rotate', 'RowOperation', 'Sharpness', 'ShearX', 'ShearY', 'Solarize',
+    'TableOperation', 'TranslateX', 'TranslateY', 'ViewOperation', 'Views', 'affine', 'autocontrast', 'blend',
+    'brightness', 'color', 'contrast', 'crop', 'cutout', 'equalize', 'flip', 'look_up', 'move_rows', 'normalize',
+    'posterize', 'resized_crop', 'rotate', 'sharpness', 'shear_x', 'shear_y', 'solarize', 'translate_x', 'translate_y']

@@ -114,12 +114,31 @@ class Identity(PoolOperation):
 
 def as_mask(chosen: Tensor) -> Tensor:
     """Booleans as bytes of all zeros or all ones: selecting by bits is many times faster than ``torch.where``."""
-    return chosen.to(torch.uint8).neg_()
+    return chosen.view(torch.uint8).neg()
 
 
 def as_bytes(values: Tensor) -> Tensor:
     """Floats in [0, 256) truncated to uint8; by way of int16, since the direct conversion is not vectorized."""
     return values.to(torch.int16).to(torch.uint8)
+
+
+def cut_rows(images: Tensor, begin: Tensor, columns: int) -> Tensor:
+    """Cut rows out of each image, the same ones of all channels, as runs of bytes in memory.
+
+    Args:
+        images: uint8 ``(N, 3, H, W)``, contiguous.
+        begin: Place of each row's first pixel in a channel, ``row * W + column``, integers ``(N, h)``.
+        columns: Pixels in a row.
+
+    Returns:
+        uint8 ``(N, 3, h, columns)``.
+    """
+    count, channels, height, width = images.shape
+    # Every run of ``columns`` bytes in memory is a row of this overlapping view: whole rows are copied by index
+    runs = images.as_strided((images.numel() - columns + 1, columns), (1, 1))
+    planes = torch.arange(0, images.numel(), height * width, device=images.device).view(count, channels, 1)
+    rows = runs.index_select(0, (planes + begin.unsqueeze(1)).flatten())
+    return rows.view(count, channels, begin.shape[1], columns)
 
 
 def pick(uniform: Tensor, count: int | Tensor) -> Tensor:

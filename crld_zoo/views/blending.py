@@ -29,11 +29,11 @@ def blend(images: Tensor, degenerate: Tensor, factor: Tensor) -> Tensor:
 def gray(images: Tensor) -> Tensor:
     """Luma as Pillow's mode L has it: whole values as float32 ``(N, 1, H, W)``.
 
-    Pillow weighs with 16-bit fractions. All sums stay below 2^24, so float32 holds them exactly.
+    Pillow weighs with 16-bit fractions. All sums have 24 bits at most, so float32 holds them exactly.
     """
     red, green, blue = images.float().split(1, 1)
-    luma = (red * 19595).add_(green, alpha=38470).add_(blue, alpha=7471).add_(0x8000)
-    return luma.mul_(2.0 ** -16).floor_()
+    luma = (red * (19595 / 65536)).add_(green, alpha=38470 / 65536).add_(blue, alpha=7471 / 65536)
+    return luma.add_(0.5).floor_()
 
 
 def mean_gray(images: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as transforms
 from crld_zoo.errors import InputError
 from crld_zoo.registry import VIEWS
 
-from .base import ViewOperation, as_mask, check_number, check_range, check_size, pick
+from .base import ViewOperation, as_mask, check_number, check_range, check_size, cut_rows, pick
 from .resampling import resized_crop
 
 
@@ -29,13 +29,9 @@ def crop(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int], paddi
         padding: Width of the border on every side.
     """
     images = functional.pad(images, (padding,) * 4).contiguous()
-    (count, channels, height, width), (rows, columns) = images.shape, size
-    # Every run of ``columns`` bytes in memory is a row of this overlapping view: a crop copies whole rows by index
-    runs = images.as_strided((images.numel() - columns + 1, columns), (1, 1))
-    planes = torch.arange(count * channels, device=images.device).view(count, channels, 1) * (height * width)
-    lines = torch.arange(rows, device=images.device) * width
-    start = planes + lines + (top * width + left).view(count, 1, 1)
-    return runs.index_select(0, start.view(-1)).view(count, channels, rows, columns)
+    width, (rows, columns) = images.shape[3], size
+    lines = torch.arange(0, rows * width, width, device=images.device)
+    return cut_rows(images, lines + (top * width + left).unsqueeze(1), columns)
 
 
 def flip(images: Tensor, chosen: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from crld_zoo.registry import VIEWS
 
-from .base import PoolOperation, as_bytes, check_range
+from .base import PoolOperation, as_bytes
 
 
 def look_up(images: Tensor, table: Tensor) -> Tensor:
@@ -39,27 +39,15 @@ def autocontrast_table(images: Tensor) -> Tensor:
 
 def equalize_table(images: Tensor) -> Tensor:
     """Spread each channel's histogram evenly, ``(N, 3, 256)``; a channel with too few values to spread stays."""
-    pixels = images.flatten(2).long()
-    counts = torch.zeros((len(images), 3, 256), dtype=torch.int64, device=images.device)
-    counts.scatter_add_(2, pixels, counts.new_ones(()).expand_as(pixels))
+    pixels = images.flatten(2)
+    counts = torch.zeros((len(images), 3, 256), dtype=torch.int32, device=images.device)
+    counts.scatter_add_(2, pixels.long(), counts.new_ones(()).expand_as(pixels))
     # Pillow counts the pixels below the brightest value; a channel of one value has none, so its step is 0 as well
-    step = (pixels.shape[2] - counts.gather(2, pixels.amax(2, keepdim=True))) // 255
-    below = counts.cumsum(2).sub_(counts)
+    step = (pixels.shape[2] - counts.gather(2, pixels.amax(2, keepdim=True).long())) // 255
+    below = counts.cumsum(2, dtype=torch.int32).sub_(counts)
     # float64 divides whole numbers of this size exactly, and faster than integers
     spread = below.add_(step // 2).double().div_(step).clamp_(max=255)
     return as_bytes(torch.where(step > 0, spread, _levels(images, torch.float64)))
-
-
-def posterize_table(images: Tensor, bits: Tensor) -> Tensor:
-    """Keep the highest ``bits`` (1 to 8) of the eight, ``(N, 1, 256)``."""
-    dropped = (8 - bits.to(torch.uint8)).view(-1, 1, 1)
-    return _levels(images, torch.uint8) >> dropped << dropped
-
-
-def solarize_table(images: Tensor, threshold: Tensor) -> Tensor:
-    """Invert the values from ``threshold`` (0 to 256) upwards, ``(N, 1, 256)``."""
-    levels = _levels(images, torch.uint8)
-    return torch.where(levels < threshold.view(-1, 1, 1), levels, ~levels)
 
 
 def autocontrast(images: Tensor) -> Tensor:
@@ -70,16 +58,6 @@ def autocontrast(images: Tensor) -> Tensor:
 def equalize(images: Tensor) -> Tensor:
     """``PIL.ImageOps.equalize``."""
     return look_up(images, equalize_table(images))
-
-
-def posterize(images: Tensor, bits: Tensor) -> Tensor:
-    """``PIL.ImageOps.posterize`` with 1 to 8 bits for each image, ``(N,)``; fractions are cut off."""
-    return look_up(images, posterize_table(images, bits))
-
-
-def solarize(images: Tensor, threshold: Tensor) -> Tensor:
-    """``PIL.ImageOps.solarize`` with a threshold of 0 to 256 for each image, ``(N,)``."""
-    return look_up(images, solarize_table(images, threshold))
 
 
 class TableOperation(PoolOperation):
@@ -121,28 +99,3 @@ class Equalize(TableOperation):
 
     def table(self, images: Tensor, magnitude: Tensor) -> Tensor:
         return equalize_table(images)
-
-
-@VIEWS.register_module()
-class Posterize(TableOperation):
-    """Keep the highest bits of each value; the magnitude's integer part says how many, 1 to 8.
-
-    The published range of 4 to 8 gives 4, 5, 6 or 7 bits with equal probability: 8 itself has probability 0.
-    """
-
-    def __init__(self, low: float = 4, high: float = 8) -> None:
-        super().__init__(*check_range(self, 'bits', (low, high), 1, 8))
-
-    def table(self, images: Tensor, magnitude: Tensor) -> Tensor:
-        return posterize_table(images, magnitude)
-
-
-@VIEWS.register_module()
-class Solarize(TableOperation):
-    """Invert the values from the magnitude, 0 to 256, upwards."""
-
-    def __init__(self, low: float = 0, high: float = 256) -> None:
-        super().__init__(*check_range(self, 'threshold', (low, high), 0, 256))
-
-    def table(self, images: Tensor, magnitude: Tensor) -> Tensor:
-        return solarize_table(images, magnitude)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_PIECE = 2_000_000  # values that the CPU works on at a time, so that they stay in its cache
+_PIECE = 600_000  # values that the CPU works on at a time, so that they stay in its cache
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype = torch.float32, *,
@@ -23,10 +23,14 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype = to
         ``(N, 3, H, W)``.
     """
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    result = torch.empty(images.shape, dtype=dtype, device=images.device, memory_format=layout)
-    mean, std = mean.view(3, 1, 1), std.view(3, 1, 1)
+    result = torch.empty(images.shape, dtype=torch.float32, device=images.device, memory_format=layout)
+    if channels_last:  # in rows of pixels
+        mean, std = (each.view(3).expand(images.shape[3], 3).flatten() for each in (mean, std))
+    else:
+        mean, std = mean.view(3, 1, 1), std.view(3, 1, 1)
     piece = max(1, _PIECE // images[0].numel()) if images.device.type == 'cpu' else len(images)
     for values, place in zip(images.split(piece), result.split(piece), strict=True):
-        # Planes first: converting bytes to floats and to another layout at once takes the CPU three times as long
-        place.copy_(values.float().sub_(mean).div_(std))
-    return result
+        if channels_last:  # bytes that are stacked change their layout several times as fast as floats that are copied
+            values, place = torch.stack(values.unbind(1), 3).flatten(2), place.permute(0, 2, 3, 1).flatten(2)
+        place.copy_(values).sub_(mean).div_(std)
+    return result.to(dtype)

@@ -32,3 +32,12 @@ def test_by_hand_in_any_form_of_mean():
     mean, std = torch.tensor([5.0, 10.0, 15.0]), torch.tensor([1.0, 2.0, 5.0])
     for shape in (3,), (3, 1, 1), (1, 3, 1, 1):
         assert normalize(images, mean.view(shape), std.view(shape)).flatten().tolist() == [5, 5, 3]
+
+
+@pytest.mark.parametrize('channels_last', [False, True])
+def test_in_pieces_and_of_any_layout(channels_last, monkeypatch):
+    images = noise(7, 9, 13)
+    expected = (images.float() - MEAN.view(3, 1, 1)) / STD.view(3, 1, 1)
+    monkeypatch.setattr('crld_zoo.views.normalization._PIECE', 2 * images[0].numel())
+    for layout in images, images.contiguous(memory_format=torch.channels_last), images.mT.contiguous().mT:
+        assert torch.equal(normalize(layout, MEAN, STD, channels_last=channels_last), expected)

@@ -99,6 +99,17 @@ def test_views_in_a_cuda_graph():
         assert torch.equal(result, expected[iteration])
 
 
+@pytest.mark.parametrize(('height', 'width'), [(19, 24), (24, 19), (1, 5), (5, 1)])
+def test_moved_rows_are_the_affine_map(height, width):
+    images = noise(200, height, width)
+    far = torch.tensor([1, 1.2 * width, 1.2 * height]) * (2 * torch.rand(200, 3, dtype=torch.float64) - 1)
+    one, zero = torch.ones(200, dtype=torch.float64), torch.zeros(200, dtype=torch.float64)
+    matrix = torch.stack((one, far[:, 0], far[:, 1], zero, one, far[:, 2]), 1)
+    result = views.move_rows(images, matrix)
+    assert torch.equal(result, views.affine(images, matrix))
+    assert 0.1 < (result == 0).all(1).float().mean() < 0.95, 'the border or the image is not seen'
+
+
 def test_crop_positions_are_uniform():
     images = torch.zeros(100_000, 3, 2, 3, dtype=torch.uint8)
     images[:, 0] = torch.arange(1, 7, dtype=torch.uint8).view(2, 3)

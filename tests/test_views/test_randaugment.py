@@ -91,6 +91,37 @@ def test_both_ways_agree(count, plugin):
         assert grouped.shape == images.shape
 
 
+@pytest.mark.parametrize('count', [1, 30])
+def test_large_images_are_finished_one_by_one(count, plugin, monkeypatch):
+    """In the same pictures as by group, over several rounds."""
+    @plugin
+    class Invert(PoolOperation):
+        def prepare(self, images, magnitude):
+            return 255 - images
+
+    augment = RandAugment(num_ops=3, pool=[*FIXMATCH_POOL, 'Invert'])
+    images = torch.randint(0, 256, (count, 3, 19, 24), dtype=torch.uint8)
+    before, uniform = images.clone(), augment.draw(images)
+    expected = augment.transform(images, uniform)
+    monkeypatch.setattr('crld_zoo.views.randaugment._LARGE', images[0].numel() - 1)
+    monkeypatch.setattr(augment, '_by_group', None)
+    assert torch.equal(augment.transform(images, uniform), expected)
+    assert torch.equal(images, before)
+
+
+def test_choice_follows_the_order_of_the_pool():
+    """However the operations are grouped: the random stream must not depend on it."""
+    names = ['Rotate', 'Posterize', 'ShearY', 'AutoContrast', 'Identity', 'Equalize', 'Solarize']
+    augment = RandAugment(num_ops=1, pool=names)
+    images = torch.randint(0, 256, (len(names), 3, 9, 9), dtype=torch.uint8)
+    choice = (torch.arange(len(names), dtype=torch.float64) + 0.5) / len(names)
+    result = augment.transform(images, torch.stack((choice, torch.full_like(choice, 0.3))))
+    third = torch.full((1, 1), 0.3, dtype=torch.float64)
+    for index, name in enumerate(names):
+        alone = VIEWS.build(dict(type=name)).transform(images[index:index + 1], third)
+        assert torch.equal(result[index:index + 1], alone), name
+
+
 def test_one_operation_for_each_image(plugin):
     """An image gets its own operation and its own magnitude, in its own place of the batch."""
     @plugin
