@@ -14,8 +14,9 @@ from mmengine.dist import barrier, is_main_process
 from mmpretrain.datasets.categories import CIFAR10_CATEGORIES, CIFAR100_CATEGORIES
 from torchvision.datasets.utils import check_integrity, download_url, extract_archive
 
-from ..errors import InputError, MissingFileError
-from ..registry import DATASETS
+from crld_zoo.errors import InputError, MissingFileError
+from crld_zoo.registry import DATASETS
+
 from .in_memory import InMemoryDataset
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torchvision.transforms.v2 import functional as transforms
 
-from ..errors import InputError
-from ..registry import DATASETS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import DATASETS
+
 from .in_memory import InMemoryDataset
 from .subset import balanced_subset
 

@@ -16,7 +16,8 @@ from PIL import Image, ImageOps
 from rich.progress import track
 from torch import Tensor
 
-from ..errors import InputError
+from crld_zoo.errors import InputError
+
 from .in_memory import InMemoryDataset
 from .memory import available_memory
 from .subset import balanced_subset

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS, make_dataset
 
-from ..errors import InputError, MissingFileError
-from ..registry import DATASETS
+from crld_zoo.errors import InputError, MissingFileError
+from crld_zoo.registry import DATASETS
+
 from .image_files import ImageFiles
 
 

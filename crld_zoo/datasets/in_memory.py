@@ -10,8 +10,9 @@ from mmengine.registry import FUNCTIONS
 from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
-from ..errors import InputError
-from ..registry import DATASETS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import DATASETS
+
 from .subset import balanced_subset
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..errors import InputError
+from crld_zoo.errors import InputError
 
 
 def balanced_subset(labels: np.ndarray, keys: Iterable[bytes], classes: Sequence[str], *,

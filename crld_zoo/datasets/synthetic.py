@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from ..errors import InputError
-from ..registry import DATASETS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import DATASETS
+
 from .in_memory import InMemoryDataset
 
 

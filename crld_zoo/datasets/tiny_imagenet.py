@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..errors import InputError, MissingFileError
-from ..registry import DATASETS
+from crld_zoo.errors import InputError, MissingFileError
+from crld_zoo.registry import DATASETS
+
 from .image_files import ImageFiles
 
 

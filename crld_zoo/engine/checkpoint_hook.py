@@ -9,8 +9,9 @@ from pathlib import Path
 import mmengine.hooks
 from mmengine.dist import is_main_process
 
-from ..errors import InputError
-from ..registry import HOOKS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import HOOKS
+
 from .checkpoints import RUN_FILE
 from .storage import remove_unfinished, write_whole
 

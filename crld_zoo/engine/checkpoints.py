@@ -13,7 +13,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ..errors import InputError, MissingFileError
+from crld_zoo.errors import InputError, MissingFileError
 
 RUN_FILE = '.run'
 """Name of the file that says which run a work directory belongs to."""

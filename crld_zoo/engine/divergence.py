@@ -10,8 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from ..errors import InputError
-from ..registry import HOOKS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import HOOKS
 
 
 class DivergenceError(InputError):

@@ -20,8 +20,9 @@ from mmengine.dist import barrier, broadcast_object_list, get_rank, init_dist, i
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
-from ..errors import InputError, MissingFileError, nearest_names
-from ..registry import DATASETS
+from crld_zoo.errors import InputError, MissingFileError, nearest_names
+from crld_zoo.registry import DATASETS
+
 from .checkpoints import check_fits, check_whole, find_resume_checkpoint, read_seed
 from .loops import EpochBasedTrainLoop
 from .preemption import stopping_in_order
@@ -58,7 +59,7 @@ def run_train(config: str | Path, work_dir: str | Path | None = None, resume: bo
         _check_data(cfg, 'train_dataloader', 'val_dataloader')
         prepare(cfg, launcher)
         if amp:
-            _use_bf16(cfg)
+            use_bf16(cfg)
         if auto_scale_lr:
             if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
                 raise InputError(f'{config} has no auto_scale_lr.base_batch_size to scale the learning rate from.')
@@ -103,7 +104,7 @@ def run_test(config: str | Path, checkpoint: str | Path, work_dir: str | Path | 
     Raises:
         InputError: The config or the checkpoint is missing or damaged, or one does not fit the other.
     """
-    from ..models.checkpoints import load_weights  # models are looked up by name everywhere else in this room
+    from crld_zoo.models.checkpoints import load_weights  # models are looked up by name everywhere else in this room
 
     cfg = load_config(config, work_dir, cfg_options)
     if work_dir is None:
@@ -333,7 +334,7 @@ def _choose_seed(cfg: Config, seed: int | None, of_checkpoint: int | None) -> No
             return
 
 
-def _use_bf16(cfg: Config) -> None:
+def use_bf16(cfg: Config) -> None:
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'Bf16OptimWrapper'):
         raise InputError(f'--amp replaces an OptimWrapper, but the config has a {kind}: set its precision in the '

@@ -16,8 +16,9 @@ from mmengine.hooks import Hook
 from mmengine.registry import FUNCTIONS  # MMEngine's own: its Runner looks no scope up for functions
 from torch.utils.data import get_worker_info
 
-from ..errors import InputError
-from ..registry import HOOKS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import HOOKS
+
 from .checkpoint_hook import CheckpointHook
 
 PREEMPTED = 75

@@ -9,7 +9,7 @@ import torch
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ..registry import HOOKS
+from crld_zoo.registry import HOOKS
 
 
 def log_interval(runner: Runner) -> int:

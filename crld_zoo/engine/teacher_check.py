@@ -15,8 +15,9 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from ..errors import InputError
-from ..registry import HOOKS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import HOOKS
+
 from .storage import write_whole
 
 RECORDS = 'teacher_accuracy.json'

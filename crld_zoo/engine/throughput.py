@@ -10,8 +10,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from ..errors import InputError
-from ..registry import HOOKS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import HOOKS
+
 from .runtime_info import log_interval
 
 

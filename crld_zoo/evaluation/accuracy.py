@@ -6,8 +6,9 @@ import mmpretrain.evaluation
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..registry import METRICS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import METRICS
+
 from .per_sample import PerSampleMetric
 
 

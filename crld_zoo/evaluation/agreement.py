@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..errors import InputError
+from crld_zoo.errors import InputError
 
 
 def agreement(scores_a: Tensor, scores_b: Tensor) -> float:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import InputError
-from ..registry import METRICS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import METRICS
+
 from .per_sample import PerSampleMetric
 
 

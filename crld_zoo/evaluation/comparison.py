@@ -10,7 +10,8 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint
 from torch import Tensor
 
-from ..registry import MODELS
+from crld_zoo.registry import MODELS
+
 from .accuracy import Accuracy
 from .calibration import CalibrationError
 

@@ -11,7 +11,7 @@ from mmengine.dist import all_gather_object
 from mmengine.evaluator import BaseMetric
 from torch import Tensor
 
-from ..errors import InputError
+from crld_zoo.errors import InputError
 
 
 class PerSampleMetric(BaseMetric):

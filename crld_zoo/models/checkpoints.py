@@ -29,8 +29,9 @@ from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
-from ..errors import InputError, MissingFileError
-from ..registry import MODELS
+from crld_zoo.errors import InputError, MissingFileError
+from crld_zoo.registry import MODELS
+
 from .backbones.known import KNOWN, classifier_config
 
 WRAPPERS = ('state_dict_ema', 'model_ema', 'ema', 'state_dict', 'model', 'model_state_dict', 'net', 'network')

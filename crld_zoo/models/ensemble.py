@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
-from ..registry import MODELS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import MODELS
 
 AVERAGES = ('probabilities', 'logits')
 

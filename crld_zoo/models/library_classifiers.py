@@ -10,8 +10,8 @@ import torchvision
 from mmpretrain.models import classifiers
 from torch import nn
 
-from ..errors import InputError
-from ..registry import MODELS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import MODELS
 
 
 class _LibraryNames:

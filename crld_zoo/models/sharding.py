@@ -13,7 +13,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor
 
-from ..errors import InputError
+from crld_zoo.errors import InputError
 
 _MOST = 0.7
 """Blocks with at least this part of the parameters of a block around them take its place: Swin's blocks that of their

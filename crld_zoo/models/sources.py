@@ -38,8 +38,9 @@ from mmengine.registry import DefaultScope
 from mmpretrain.models.classifiers import BaseClassifier
 from torch import Tensor, nn
 
-from ..errors import InputError, MissingFileError, UnknownNameError, nearest_names
-from ..registry import MODELS
+from crld_zoo.errors import InputError, MissingFileError, UnknownNameError, nearest_names
+from crld_zoo.registry import MODELS
+
 from . import library_classifiers  # noqa: F401  registers the classifiers that the recipes name
 from .backbones.known import KNOWN, classifier_config
 from .checkpoints import load_weights, locate

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ..errors import InputError
-from ..registry import MODELS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import MODELS
+
 from . import sources
 from .compilation import ForwardPass
 from .folding import fold_batch_norms

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.functional import to_pil_image
 
-from ..errors import InputError, MissingFileError
-from ..registry import DATASETS, MODELS
+from crld_zoo.errors import InputError, MissingFileError
+from crld_zoo.registry import DATASETS, MODELS
 
 _GAP, _LINE = 8, 16  # pixels between the pictures, and of a line of text
 _MIN_SIDE, _MAX_SIDE = 128, 256

@@ -39,6 +39,6 @@ def test_the_accuracies_differ_by_no_more_than_those_of_seeds(root, shared, cifa
     print(found)
     noise = max(found['fp32']) - min(found['fp32'])
     assert statistics.mean(found['fp32']) > 5, 'five times chance: they have learned'
-    for way, accuracies in found.items():
+    for accuracies in found.values():
         assert abs(statistics.mean(accuracies) - statistics.mean(found['fp32'])) <= noise, found
     assert found['bf16'] != found['fp32'], 'another arithmetic was really used'

@@ -13,7 +13,7 @@ from PIL import Image
 
 from crld_zoo.errors import InputError, MissingFileError
 
-from ..launch import _use_bf16, load_config, prepare
+from ..launch import load_config, prepare, use_bf16
 
 _ENDLESS = 1_000_000
 _PHOTOGRAPHS = 256
@@ -73,7 +73,7 @@ def measured_config(options: Options, work_dir: Path) -> Config:
     if options.batch_size is not None:
         cfg.train_dataloader.batch_size = options.batch_size
     if options.amp:
-        _use_bf16(cfg)
+        use_bf16(cfg)
     if options.random_weights and cfg.model.get('teacher') is not None:
         cfg.model.teacher = with_options(cfg.model.teacher, checkpoint='random')
     if options.synthetic:

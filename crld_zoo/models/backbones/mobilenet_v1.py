@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
-from ...registry import MODELS
+from crld_zoo.registry import MODELS
+
 from .stages import KAIMING, StagedBackbone
 
 STAGES = (((64, 1),), ((128, 2), (128, 1)), ((256, 2), (256, 1)), ((512, 2), *((512, 1),) * 5),

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from torch import Tensor, nn
 
-from ...registry import MODELS
+from crld_zoo.registry import MODELS
+
 from .stages import KAIMING, StagedBackbone
 
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 1), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))

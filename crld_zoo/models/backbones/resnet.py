@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from mmpretrain.models.backbones import ResNet_CIFAR
 from mmpretrain.models.backbones.resnet import BasicBlock
 
-from ...errors import InputError
-from ...registry import MODELS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import MODELS
 
 
 @MODELS.register_module()

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from mmpretrain.models.utils import channel_shuffle
 from torch import Tensor, nn
 
-from ...registry import MODELS
+from crld_zoo.registry import MODELS
+
 from .stages import StagedBackbone
 
 STEM, STAGES, GROUPS = 24, ((240, 4), (480, 8), (960, 4)), 3

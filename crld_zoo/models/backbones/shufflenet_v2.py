@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from mmpretrain.models.utils import channel_shuffle
 from torch import Tensor, nn
 
-from ...registry import MODELS
+from crld_zoo.registry import MODELS
+
 from .stages import StagedBackbone
 
 STEM, STAGES, LAST_CHANNELS = 24, ((116, 3), (232, 7), (464, 3)), 1024

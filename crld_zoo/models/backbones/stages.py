@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor
 
-from ...errors import InputError
+from crld_zoo.errors import InputError
 
 KAIMING = [dict(type='Kaiming', layer='Conv2d'), dict(type='Constant', val=1, layer='BatchNorm2d')]
 """The initialization of the reference networks (normal, by the fan out, for ReLU), as mmengine's ``init_cfg``."""

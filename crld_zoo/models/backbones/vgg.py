@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import InputError
-from ...registry import MODELS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import MODELS
+
 from .stages import KAIMING, StagedBackbone
 
 CONVOLUTIONS = {8: (1, 1, 1, 1, 1), 11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3),

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...errors import InputError
-from ...registry import MODELS
+from crld_zoo.errors import InputError
+from crld_zoo.registry import MODELS
+
 from .stages import KAIMING, StagedBackbone
 
 
