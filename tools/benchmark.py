@@ -26,6 +26,7 @@ from crld_zoo.engine.benchmark.report import (
     write_json,
 )
 from crld_zoo.engine.launch import main_guard
+from crld_zoo.errors import InputError
 
 
 def positive(kind: type):
@@ -72,7 +73,9 @@ def main() -> None:
     if args.json is not None:
         check_writable(args.json)
     if args.processor_time:
-        args.threads = args.threads or 1
+        if args.threads not in (None, 1):
+            raise InputError('--processor-time adds up the time of all threads: leave --threads out, it is 1 then.')
+        args.threads = 1
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     machine = describe_machine()
@@ -105,10 +108,7 @@ def main() -> None:
 
 def compared(args: argparse.Namespace, options: Options, cores: int, console: Console) -> Comparison:
     """Ours against the reference, as a table on the console."""
-    settings = grid(cores, args.processor_time)
-    if args.threads is not None:
-        settings = {side: [one for one in tried if one.threads == args.threads] or tried[:1]
-                    for side, tried in settings.items()}
+    settings = grid(cores, args.threads, args.processor_time)
     comparison = compare(options, args.repeats, args.seconds, settings)
     console.print(comparison_table(options.config.stem, comparison), '')
     return comparison

@@ -43,8 +43,8 @@ class InMemoryDataset(Dataset):
         subset_seed: Which subset; see :func:`~crld_zoo.datasets.subset.balanced_subset`.
         device: Where the tensors live. ``'cuda'`` saves the transfer of each batch, for which the CPU would wait until
             the GPU has done all before it; it needs ``num_workers=0`` and no ``pin_memory``, and every process holds
-            its own copy. ``'auto'`` is the GPU where there is one and the images take at most half of its free memory,
-            else the CPU.
+            its own copy. ``'auto'`` is the GPU where there is one and the images take at most a quarter of its free
+            memory, else the CPU.
 
     Attributes:
         images: uint8 ``(M, 3, H, W)`` on ``device``.
@@ -133,7 +133,7 @@ def _form(array: Tensor) -> str:
 
 
 def _roomy_device(images: Tensor) -> str:
-    return 'cuda' if torch.cuda.is_available() and images.nbytes <= torch.cuda.mem_get_info()[0] / 2 else 'cpu'
+    return 'cuda' if torch.cuda.is_available() and images.nbytes <= torch.cuda.mem_get_info()[0] / 4 else 'cpu'
 
 
 def _check_room_on_gpu(images: Tensor, device: torch.device) -> None:

@@ -64,7 +64,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Save a regular checkpoint or a snapshot where one is due."""
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
-        if self.every_n_inner_iters(batch_idx, self.snapshot_interval):
+        if self.every_n_inner_iters(batch_idx, self.snapshot_interval) and runner.optim_wrapper.should_update():
             self.save_snapshot(runner)
 
     def save_snapshot(self, runner) -> None:

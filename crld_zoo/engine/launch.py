@@ -166,9 +166,11 @@ def prepare(cfg: Config, launcher: str = 'none') -> None:
     a preempted run, loader workers that outlive the signal to stop. Without a GPU, processes talk through gloo.
 
     Raises:
-        InputError: The config writes outside of its work directory, or the launcher needs a GPU.
+        InputError: The config writes outside of its work directory, needs a GPU where there is none, or combines what
+            does not go together.
     """
     check_written_paths(cfg)
+    _check_accumulation(cfg)
     cfg.launcher = launcher
     cfg.setdefault('default_scope', 'crld_zoo')
     hooks = dict(cfg.get('default_hooks') or {})
@@ -187,6 +189,10 @@ def prepare(cfg: Config, launcher: str = 'none') -> None:
         if loader is not None and loader.get('num_workers', 0):
             loader.setdefault('worker_init_fn', ConfigDict(type='obey_only_the_trainer'))
             loader.pop('disable_subprocess_warning', None)  # of the function whose place this one takes
+        if loader is not None and (loader.get('num_workers', 0) or loader.get('pin_memory', False)):
+            dataset = loader.get('dataset') or {}
+            if dataset.get('device') == 'auto':  # neither works with images on a GPU
+                dataset.device = 'cpu'
     if launcher != 'none' and not is_distributed():
         _join_group(cfg, launcher)
 
@@ -214,6 +220,17 @@ def check_written_paths(cfg: Config) -> None:
         if not Path(path).resolve().is_relative_to(home):
             raise InputError(f"{key}='{path}' lies outside of the work directory {cfg.work_dir}, and a run writes "
                              'nowhere else: leave it out, or choose another work directory.')
+
+
+def _check_accumulation(cfg: Config) -> None:
+    from crld_zoo.models.compilation import GRAPH_MODES  # as in run_test
+
+    compiled = (cfg.get('model') or {}).get('compile')
+    mode = compiled.get('mode') if isinstance(compiled, dict) else None
+    if mode in GRAPH_MODES and (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1) > 1:
+        raise InputError(f"model.compile.mode='{mode}' replays CUDA graphs, and a replay overwrites the gradients of "
+                         'the one before, so they cannot be accumulated: set optim_wrapper.accumulative_counts=1, or '
+                         'another mode.')
 
 
 def main_guard(command: Callable) -> Callable:
@@ -285,6 +302,8 @@ def _join_group(cfg: Config, launcher: str) -> None:
                          find_unused_parameters=cfg.get('find_unused_parameters', False))
     if torch.cuda.is_available():
         init_dist(launcher, **environment.get('dist_cfg', {}))
+    elif cfg.get('sync_bn'):
+        raise InputError('sync_bn needs GPUs: PyTorch has no batch norm over several processes on CPUs. Leave it out.')
     elif launcher == 'pytorch':
         torch.distributed.init_process_group('gloo')
         wrapper.device_ids = None

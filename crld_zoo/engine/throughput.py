@@ -37,7 +37,7 @@ class ThroughputHook(Hook):
         InputError: An option is out of range.
     """
 
-    priority = 'LOWEST'  # the time of the other hooks belongs to the iteration, not to the loader
+    priority = 'LOWEST'  # what other hooks do after an iteration belongs to it, not to the loader
 
     def __init__(self, warn_above: float = 0.2) -> None:
         if not 0 < warn_above <= 1:
@@ -52,6 +52,10 @@ class ThroughputHook(Hook):
 
     def before_train_epoch(self, runner: Runner) -> None:
         """The wait for the first batch begins."""
+        self._end = time.perf_counter()
+
+    def after_val(self, runner: Runner) -> None:
+        """The wait begins again: an iteration-based loop validates within an epoch."""
         self._end = time.perf_counter()
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:

@@ -11,15 +11,16 @@ from torch import Tensor, nn
 
 from crld_zoo.errors import InputError
 
-_GRAPH_MODES = ('reduce-overhead', 'max-autotune')
+GRAPH_MODES = ('reduce-overhead', 'max-autotune')
+"""Those of ``torch.compile`` that capture CUDA graphs."""
 
 
 class ForwardPass:
     """Calls a network, through ``torch.compile`` if asked to.
 
     The network itself stays as it is: its module tree, its checkpoints, and how it runs when somebody else calls it.
-    Where compiling fails (no C++ compiler for the CPU, code that cannot be captured), the log says why, and the network
-    runs uncompiled from then on. A deep copy belongs to the copy of the network and compiles anew.
+    Where the first call fails (no C++ compiler for the CPU, code that cannot be captured), the log says why, and the
+    network runs uncompiled from then on. A deep copy belongs to the copy of the network and compiles anew.
 
     Args:
         network: Takes images ``(N, 3, H, W)`` and gives logits ``(N, K)``.
@@ -40,9 +41,10 @@ class ForwardPass:
             raise InputError(f'compile={options!r} of the {name}: true, false, or a dict of the arguments of '
                              'torch.compile')
         self._compiled = None
+        self._works = False
         if self.options is not None:
             self._compile()
-            if self.options.get('mode') in _GRAPH_MODES and not torch.cuda.is_available():
+            if self.options.get('mode') in GRAPH_MODES and not torch.cuda.is_available():
                 print_log(f'the {name} is compiled without CUDA graphs, which need a GPU', logger='current',
                           level=logging.WARNING)
 
@@ -52,8 +54,12 @@ class ForwardPass:
         if self._compiled is None:
             self._compile()
         try:
-            return self._compiled(images).clone()  # the next replay of a graph overwrites what this one gave
+            logits = self._compiled(images).clone()  # the next replay of a graph overwrites what this one gave
+            self._works = True
+            return logits
         except Exception as error:
+            if self._works or isinstance(error, torch.OutOfMemoryError):
+                raise
             logits = self.network(images)  # raises its own error where the compiler was not at fault
             self.options = self._compiled = None
             print_log(f'the {self.name} runs uncompiled, since compiling it failed: {_reason(error)}',
@@ -61,12 +67,12 @@ class ForwardPass:
             return logits
 
     def __getstate__(self) -> dict:
-        return dict(vars(self), _compiled=None)
+        return dict(vars(self), _compiled=None, _works=False)
 
     def _compile(self) -> None:
         """Wrap the network; its first call compiles it."""
         options = dict(self.options)
-        if options.get('mode') in _GRAPH_MODES:
+        if options.get('mode') in GRAPH_MODES:
             options.setdefault('dynamic', False)  # a graph has one size
         try:
             self._compiled = torch.compile(self.network, **options)

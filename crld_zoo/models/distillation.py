@@ -73,13 +73,13 @@ class Distillation(BaseModel):
         self.student = _build_student(student)
         self.distiller = DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller
         self.student_forward = student_forward
-        if compile and self.distiller.needs_features:
-            raise InputError(f'{type(self.distiller).__name__} looks at features, which a compiled student does not '
-                             'give out: leave model.compile away.')
         self._call_student = ForwardPass(self.student, 'student', compile)
         if isinstance(self.data_preprocessor, ViewPreprocessor):
             self.data_preprocessor.needed_views = self.distiller.views
         self._teacher = _Outside(self._build_teacher(teacher))
+        if self.distiller.needs_features and (compile or getattr(self.teacher, 'is_compiled', False)):
+            raise InputError(f'{type(self.distiller).__name__} looks at features, which compiled networks do not give '
+                             'out: leave model.compile and model.teacher.compile out.')
         if getattr(self.data_preprocessor, 'channels_last', False):
             self.to(memory_format=torch.channels_last)  # else each convolution converts its weights
         self.register_state_dict_post_hook(_name_student_keys_plainly)

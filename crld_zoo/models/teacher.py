@@ -96,9 +96,16 @@ class Teacher(nn.Module):
             fold_batch_norms(self.network, self.name, [self.size] if self.size else _USUAL_SIZES)
         if self.dtype is not None:
             self.network.to(self.dtype)
+        if shard and compile:
+            raise InputError(f'the teacher {self.name} cannot be both sharded and compiled: leave shard or compile out')
         if shard:
             shard_over_processes(self, f'the teacher {self.name}', 'extract')
         self._call = ForwardPass(self.network, f'teacher {self.name}', compile)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether it was asked to be."""
+        return self._call.options is not None
 
     def match_input(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
         """Say how the images that it will be given are normalized: with the student's mean and std.

@@ -126,14 +126,14 @@ def cut_rows(images: Tensor, begin: Tensor, columns: int) -> Tensor:
     """Cut rows out of each image, the same ones of all channels, as runs of bytes in memory.
 
     Args:
-        images: uint8 ``(N, 3, H, W)``, contiguous.
+        images: uint8 ``(N, 3, H, W)``.
         begin: Place of each row's first pixel in a channel, ``row * W + column``, integers ``(N, h)``.
         columns: Pixels in a row.
 
     Returns:
         uint8 ``(N, 3, h, columns)``.
     """
-    count, channels, height, width = images.shape
+    images, (count, channels, height, width) = images.contiguous(), images.shape
     # Every run of ``columns`` bytes in memory is a row of this overlapping view: whole rows are copied by index
     runs = images.as_strided((images.numel() - columns + 1, columns), (1, 1))
     planes = torch.arange(0, images.numel(), height * width, device=images.device).view(count, channels, 1)

@@ -71,6 +71,7 @@ def call(root: Path, monkeypatch, capsys, *arguments: str | Path) -> str:
     (['--random-weights', '--cfg-options', 'model.distiller.tau_w=7'], 'tau_w is a confidence'),
     (['--repeats', '0'], '0 is not above 0'),
     (['--seconds', 'nan'], 'nan is not above 0'),
+    (['--processor-time', '--threads', '4'], 'leave --threads out'),
 ])
 def test_bad_input_ends_in_a_sentence(root, recipe, monkeypatch, capsys, arguments, message):
     line = call(root, monkeypatch, capsys, recipe, *arguments)

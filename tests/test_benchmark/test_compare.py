@@ -16,6 +16,14 @@ def test_the_grid_uses_the_cores_there_are():
     assert {setting.workers for setting in large['reference']} == {0, 1, 4, 8}
 
 
+def test_the_number_of_threads_may_be_given():
+    tried = grid(16, threads=5)
+    assert tried['fp32'] == [Setting(5, 0)]
+    assert {setting.threads for setting in tried['reference']} == {5}
+    assert len({setting.workers for setting in tried['reference']}) > 1
+    assert grid(16, processor_time=True)['reference'] == [Setting(1, 0)]
+
+
 def test_the_ratio_is_taken_repeat_by_repeat():
     speeds = dict(reference=[5., 10., 30.], fp32=[10., 40., 30.], bf16=[50., 100., 300.])
     comparison = Comparison(tried={}, chosen={}, speeds=speeds, peak_memory={})

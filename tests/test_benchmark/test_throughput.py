@@ -88,6 +88,17 @@ def test_the_time_between_epochs_does_not_count(clock, request):
         clock[0] += 1000  # a validation
 
 
+def test_a_validation_within_an_epoch_does_not_count(clock, request):
+    run, hook = Run(request.node.name, interval=4), ThroughputHook(warn_above=1)
+    hook.before_train(run)
+    hook.before_train_epoch(run)
+    for index in range(4):
+        iterate(hook, run, clock, index, wait=0.1, work=0.4)
+        clock[0] += 1000
+        hook.after_val(run)
+    assert run.figures() == pytest.approx((8 / 0.5, 0.2))
+
+
 def test_short_epochs_are_logged_at_their_end(clock, request):
     run, hook = Run(request.node.name, length=2), ThroughputHook()
     hook.before_train(run)

@@ -169,8 +169,8 @@ def test_no_gpu_is_said():
         Numbered(3, device='cuda')
 
 
-@pytest.mark.parametrize(('gpu', 'free', 'device'), [(False, 0, 'cpu'), (True, 11, 'cpu'), (True, 12, 'cuda')])
-def test_auto_is_the_gpu_where_the_images_take_at_most_half_of_it(monkeypatch, gpu, free, device):
+@pytest.mark.parametrize(('gpu', 'free', 'device'), [(False, 99, 'cpu'), (True, 23, 'cpu'), (True, 24, 'cuda')])
+def test_auto_is_the_gpu_where_the_images_take_at_most_a_quarter(monkeypatch, gpu, free, device):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: gpu)
     monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda: (free, 100))
     assert _roomy_device(torch.zeros(1, 3, 1, 2, dtype=torch.uint8)) == device

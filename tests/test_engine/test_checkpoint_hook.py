@@ -84,6 +84,14 @@ def test_the_surpassed_goes_after_a_resume_as_well(tmp_path):
     assert [path.name for path in tmp_path.glob('best*')] == ['best_top1_epoch_2.pth']
 
 
+def test_a_snapshot_holds_no_half_of_a_step(tmp_path, changes):
+    """Of 6 batches, three a step; gradients are in no checkpoint."""
+    tiny_run.train(tmp_path, **{'default_hooks.checkpoint.snapshot_interval': 2, 'train_cfg.max_epochs': 1,
+                                'optim_wrapper.accumulative_counts': 3, 'default_hooks.checkpoint.interval': 9,
+                                'default_hooks.checkpoint.save_last': False})
+    assert torch.load(tmp_path / 'snapshot.pth', weights_only=True)['meta']['iter'] == 6
+
+
 def test_a_snapshot_goes_with_the_next_checkpoint(tmp_path, changes):
     tiny_run.train(tmp_path, **{'default_hooks.checkpoint.snapshot_interval': 4, 'train_cfg.max_epochs': 1})
     assert changes == [('+', '.run'), ('+', 'snapshot.pth'), ('+', 'last_checkpoint'), ('+', 'epoch_1.pth'),

@@ -168,6 +168,12 @@ def test_only_torchrun_starts_processes_without_gpus(config):
         launch.run_train(config, launcher='slurm')
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU')
+def test_batch_norms_over_processes_need_gpus(config):
+    with pytest.raises(InputError, match='sync_bn needs GPUs'):
+        launch.run_train(config, launcher='pytorch', cfg_options={'sync_bn': 'torch'})
+
+
 def test_a_config_that_names_its_own_loop_keeps_it():
     cfg = Config(dict(work_dir='a', model=dict(), train_cfg=dict(type='IterBasedTrainLoop', max_iters=3)))
     launch.prepare(cfg)
@@ -257,3 +263,18 @@ class TestGuard:
         monkeypatch.setattr(logging, 'raiseExceptions', True)
         assert launch.main_guard(lambda: 5)() == 5
         assert sys.exc_info() == (None, None, None)
+
+
+@pytest.mark.parametrize('mode', ['reduce-overhead', 'max-autotune'])
+def test_graphs_and_accumulated_gradients_do_not_go_together(config, mode):
+    with pytest.raises(InputError, match='cannot be accumulated'):
+        launch.run_train(config, cfg_options={'model.compile': dict(mode=mode), 'optim_wrapper.accumulative_counts': 2})
+
+
+@pytest.mark.parametrize(('options', 'device'), [
+    (dict(num_workers=0), 'auto'), (dict(num_workers=2), 'cpu'), (dict(num_workers=0, pin_memory=True), 'cpu')])
+def test_images_stay_off_the_gpu_where_the_loader_could_not_read_them(tmp_path, options, device):
+    cfg = Config(dict(work_dir=str(tmp_path), train_dataloader=dict(dataset=dict(type='Digits', device='auto'),
+                                                                    **options)))
+    launch.prepare(cfg)
+    assert cfg.train_dataloader.dataset.device == device

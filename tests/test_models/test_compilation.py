@@ -46,7 +46,8 @@ def gradients(model, count=4):
 
 @pytest.mark.slow
 def test_compiled_networks_train_as_uncompiled_ones():
-    plain, compiled = distillation(), distillation(compile=dict(backend='aot_eager'), teacher_compile=True)
+    plain, compiled = distillation(), distillation(compile=dict(backend='aot_eager'),
+                                                 teacher_compile=dict(backend='aot_eager'))
     for count in (4, 4, 3):  # the last batch of an epoch may be smaller
         torch.testing.assert_close(gradients(compiled, count), gradients(plain, count), rtol=1e-4, atol=1e-6)
     for (name, one), other in zip(plain.named_buffers(), compiled.buffers(), strict=True):
@@ -77,6 +78,29 @@ def test_where_the_compiler_fails_it_says_why_and_runs_uncompiled(log):
         assert torch.equal(call(images), call.network(images))
     assert log.text.count('the student runs uncompiled, since compiling it failed') == 1
     assert 'no compiler here' in log.text
+
+
+def test_after_a_first_success_an_error_is_an_error():
+    call = ForwardPass(network().eval(), 'student', dict(backend='eager'))
+    call(torch.randn(2, 3, 8, 8))
+
+    def fail(images):
+        raise RuntimeError('the GPU has fallen off the bus')
+
+    call._compiled = fail
+    with pytest.raises(RuntimeError, match='fallen off'):
+        call(torch.randn(2, 3, 8, 8))
+
+
+def test_without_memory_it_is_not_tried_again():
+    call = ForwardPass(network().eval(), 'student', dict(backend='eager'))
+
+    def fail(images):
+        raise torch.OutOfMemoryError('no memory')
+
+    call._compiled = fail
+    with pytest.raises(torch.OutOfMemoryError):
+        call(torch.randn(2, 3, 8, 8))
 
 
 def test_an_error_of_the_network_is_its_own():
@@ -120,7 +144,8 @@ def test_without_a_gpu_graphs_are_said_to_be_impossible(log):
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
-def test_graphs_train_as_uncompiled_networks():
+def test_graphs_train_as_uncompiled_networks(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
     graphs = dict(mode='reduce-overhead')
     plain, captured = distillation().cuda(), distillation(compile=graphs, teacher_compile=graphs).cuda()
     for count in (4, 4, 4, 3, 4):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections import Counter
 
 import pytest
 import torch
-from mmengine.model import ExponentialMovingAverage
+from mmengine.model import ExponentialMovingAverage, convert_sync_batchnorm
 from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from mmpretrain.structures import DataSample
@@ -52,7 +53,8 @@ def train(model, steps: int) -> None:
 
 
 def test_twenty_steps_leave_the_teacher_untouched_and_train_the_student():
-    model = build()
+    model = build(teacher=dict(model=classifier(channels=6), checkpoint='random', fold=False))
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in model.teacher.modules()), 'statistics to drift'
     teacher_before = {key: value.clone() for key, value in model.teacher.state_dict().items()}
     student_before = copy.deepcopy(model.student.state_dict())
     train(model, 20)
@@ -262,3 +264,15 @@ def test_pickling_keeps_the_teacher():
 def test_casts_take_the_teacher_along():
     model = build().double()
     assert {parameter.dtype for parameter in model.teacher.parameters()} == {torch.float64}
+
+
+def test_batch_norms_over_all_gpus_are_the_students_alone():
+    model = build(teacher=dict(model=classifier(channels=6), checkpoint='random', fold=False))
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in model.teacher.modules())
+    keys, teacher = list(model.state_dict()), copy.deepcopy(list(model.teacher.modules()))
+    converted = convert_sync_batchnorm(model, 'torch')
+    kinds = Counter(type(module) for module in converted.modules())
+    assert kinds[torch.nn.SyncBatchNorm] and not kinds[torch.nn.BatchNorm2d]
+    assert list(converted.state_dict()) == keys
+    assert list(map(type, converted.teacher.modules())) == list(map(type, teacher))
+    assert converted._call_student.network is converted.student

@@ -113,7 +113,9 @@ def _work(rank: int, folder: Path) -> None:
 def reports(tmp_path_factory) -> list[dict]:
     """What two processes saw."""
     folder = tmp_path_factory.mktemp('shares')
-    torch.multiprocessing.spawn(_work, (folder,), nprocs=2)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv('CUDA_VISIBLE_DEVICES', '')  # where there is one GPU, two processes cannot share it
+        torch.multiprocessing.spawn(_work, (folder,), nprocs=2)
     return [torch.load(folder / f'{rank}.pth', weights_only=True) for rank in range(2)]
 
 

@@ -197,6 +197,7 @@ def test_random_weights_must_be_asked_for():
     (dict(mean=[float('nan')] * 3, std=STD), 'finite'),
     (dict(mean=[1.], std=[1.]), 'three numbers'),
     (dict(dtype='int8'), 'bfloat16, float16'),
+    (dict(shard=True, compile=True), 'both sharded and compiled'),
     (dict(classes=[]), 'a list of class numbers'),
     (dict(classes=['cat']), 'a list of class numbers'),
     (dict(classes=[True, False]), 'a list of class numbers'),

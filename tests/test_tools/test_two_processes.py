@@ -66,7 +66,8 @@ class Recorder(Hook):
 
 def train_in_two(root: Path, config: str | Path, work_dir: Path, *options: str, path: Path | None = None) -> str:
     """Train by the command that users have for several GPUs; its output."""
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable, 'PYTHONPATH': str(path or '')}
+    environment = {**os.environ, 'CUDA_VISIBLE_DEVICES': '', 'OMP_NUM_THREADS': '1',
+                   'PYTHON': sys.executable, 'PYTHONPATH': str(path or '')}
     done = subprocess.run(['tools/dist_train.sh', str(config), '2', '--work-dir', str(work_dir), *options], cwd=root,
                           capture_output=True, text=True, timeout=240, env=environment)
     output = done.stdout + done.stderr

@@ -107,6 +107,7 @@ def test_moved_rows_are_the_affine_map(height, width):
     matrix = torch.stack((one, far[:, 0], far[:, 1], zero, one, far[:, 2]), 1)
     result = views.move_rows(images, matrix)
     assert torch.equal(result, views.affine(images, matrix))
+    assert torch.equal(views.move_rows(images.contiguous(memory_format=torch.channels_last), matrix), result)
     assert 0.1 < (result == 0).all(1).float().mean() < 0.95, 'the border or the image is not seen'
 
 

@@ -43,16 +43,19 @@ class Setting(NamedTuple):
         return f'{self.threads} threads, {self.workers} workers'
 
 
-def grid(cores: int, processor_time: bool = False) -> dict[str, list[Setting]]:
-    """The settings that are tried on each side: one thread and one a core, with no, half and as many workers.
+def grid(cores: int, threads: int | None = None, processor_time: bool = False) -> dict[str, list[Setting]]:
+    """The settings that are tried on each side: with no, half and as many workers as cores, and likewise with threads,
+    unless their number is given.
 
     Ours has no use for workers: its batches are ready in memory. The processor's time can be compared only where all
     work is done by one thread.
     """
-    threads = [1] if processor_time else sorted({1, max(1, cores // 2), cores})
+    if processor_time:
+        threads = 1
+    counts = [threads] if threads is not None else sorted({1, max(1, cores // 2), cores})
     workers = [0] if processor_time else sorted({0, 1, max(1, cores // 2), cores})
-    return {REFERENCE: [Setting(*pair) for pair in itertools.product(threads, workers)],
-            **{name: [Setting(count, 0) for count in threads] for name in OURS}}
+    return {REFERENCE: [Setting(*pair) for pair in itertools.product(counts, workers)],
+            **{name: [Setting(count, 0) for count in counts] for name in OURS}}
 
 
 @dataclass(frozen=True)
@@ -224,5 +227,6 @@ def _obey_with_reference(pipe: Connection, training: ReferenceTraining, clock: C
             batch = next(batches)
             waiting += clock.now() - asked
             training.step(batch)
-        pipe.send(Segment(steps * training.batch_size, clock.now() - start, waiting))
-        batches.close()  # no worker goes on while the other side is measured
+        segment = Segment(steps * training.batch_size, clock.now() - start, waiting)
+        batches.close()  # first: its workers are not to go on while another side is measured
+        pipe.send(segment)

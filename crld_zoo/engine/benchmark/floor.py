@@ -57,7 +57,8 @@ def _record(network: nn.Module, run: Callable[[], object]) -> list[tuple[nn.Modu
 
     handles = [layer.register_forward_pre_hook(note) for layer in network.modules() if isinstance(layer, _LAYERS)]
     try:
-        run()
+        with torch.compiler.set_stance('force_eager'):  # a compiled network calls no hook
+            run()
     finally:
         for handle in handles:
             handle.remove()
