@@ -124,7 +124,7 @@ def test_schedule(name):
         if says.student in SLOW_STUDENTS or '/mlld+crld_' in name:
             lr = 0.01
     cfg = load(name)
-    assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=lr, momentum=0.9, weight_decay=decay)
+    assert cfg.optim_wrapper.optimizer == dict(type='SGD', lr=lr, momentum=0.9, weight_decay=decay, fused=True)
     assert cfg.auto_scale_lr.base_batch_size == batch
     assert cfg.param_scheduler == dict(type='MultiStepLR', by_epoch=True, milestones=milestones, gamma=0.1)
     assert cfg.train_cfg.max_epochs == epochs
