@@ -63,9 +63,9 @@ def grids(configs: Path) -> list[Grid]:
     Args:
         configs: The folder of the recipes; the pairs are those of its ``_base_/pairs``.
     """
-    found = defaultdict(lambda: defaultdict(set))
+    found, pairs = defaultdict(lambda: defaultdict(set)), _pairs(configs)
     for path in _leaves(configs):
-        pair = _pair(path, configs)
+        pair = _pair(path.stem, pairs)
         if pair is not None:
             teacher, student, dataset = pair.split('_', 2)
             found[dataset][teacher, student].add(path.stem.removesuffix(f'_{pair}'))
@@ -75,8 +75,8 @@ def grids(configs: Path) -> list[Grid]:
 
 def outside_of_grids(configs: Path) -> dict[str, str]:
     """The other recipes, as :func:`catalog` gives them: of one network alone, or for data of one's own."""
-    return {name: line for name, line in catalog('configs', configs).items()
-            if _pair(configs.parent / name, configs) is None}
+    pairs = _pairs(configs)
+    return {name: line for name, line in catalog('configs', configs).items() if _pair(Path(name).stem, pairs) is None}
 
 
 def is_decorator(distiller: type[Distiller]) -> bool:
@@ -88,10 +88,14 @@ def _leaves(configs: Path) -> list[Path]:
     return [path for path in sorted(configs.rglob('*.py')) if '_base_' not in path.relative_to(configs).parts]
 
 
-def _pair(recipe: Path, configs: Path) -> str | None:
-    """``<teacher>_<student>_<dataset>`` at the end of a recipe's name."""
-    pairs = (path.stem for path in (configs / '_base_' / 'pairs').glob('*.py'))
-    return next((pair for pair in pairs if recipe.stem.endswith(f'_{pair}')), None)
+def _pairs(configs: Path) -> list[str]:
+    """``<teacher>_<student>_<dataset>`` of every pair."""
+    return [path.stem for path in (configs / '_base_' / 'pairs').glob('*.py')]
+
+
+def _pair(recipe: str, pairs: list[str]) -> str | None:
+    """The pair at the end of a recipe's name."""
+    return next((pair for pair in pairs if recipe.endswith(f'_{pair}')), None)
 
 
 def _first_line(text: str | None) -> str:

@@ -223,11 +223,13 @@ def check_written_paths(cfg: Config) -> None:
 
 
 def _check_accumulation(cfg: Config) -> None:
-    from crld_zoo.models.compilation import GRAPH_MODES  # as in run_test
-
     compiled = (cfg.get('model') or {}).get('compile')
     mode = compiled.get('mode') if isinstance(compiled, dict) else None
-    if mode in GRAPH_MODES and (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1) > 1:
+    if mode is None or (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1) <= 1:
+        return
+    from crld_zoo.models.compilation import GRAPH_MODES  # as in run_test
+
+    if mode in GRAPH_MODES:
         raise InputError(f"model.compile.mode='{mode}' replays CUDA graphs, and a replay overwrites the gradients of "
                          'the one before, so they cannot be accumulated: set optim_wrapper.accumulative_counts=1, or '
                          'another mode.')

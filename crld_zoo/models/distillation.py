@@ -114,7 +114,7 @@ class Distillation(BaseModel):
     def loss(self, inputs: Tensor | dict[str, Tensor], data_samples: list | Tensor) -> dict[str, Tensor]:
         """The distiller's losses and statistics of one batch."""
         views = self._needed_views(inputs)
-        target = data_samples if isinstance(data_samples, Tensor) else _labels(data_samples)
+        target = targets(data_samples)
         teacher = self.teacher_predictions(views)  # first: the student's activations are kept
         return self.distiller(self.student_predictions(views), teacher, target)
 
@@ -204,8 +204,10 @@ def _predict(run: Callable, views: dict[str, Tensor], together: bool) -> dict[st
     return {name: Prediction(own[0], own[1:]) for name, own in zip(views, per_view, strict=True)}
 
 
-def _labels(data_samples: list) -> Tensor:
-    """Labels of a batch from mmpretrain's data samples: class indices ``(N,)``, or mixed labels ``(N, K)``."""
+def targets(data_samples: list | Tensor) -> Tensor:
+    """Labels of a batch, also from mmpretrain's data samples: class indices ``(N,)``, or mixed labels ``(N, K)``."""
+    if isinstance(data_samples, Tensor):
+        return data_samples
     if 'gt_score' in data_samples[0]:
         return torch.stack([sample.gt_score for sample in data_samples])
     return torch.cat([sample.gt_label for sample in data_samples])

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from crld_zoo.errors import InputError
 from crld_zoo.registry import VIEWS
 
-from .base import ViewOperation
+from .base import ViewOperation, piece_size
 
 _PIECE = 2_000_000  # values that the CPU works on at a time: more fall out of its cache, fewer waste calls
 
@@ -88,10 +88,9 @@ class Views(nn.Module):
         """One view of a batch: uint8 ``(N, 3, H, W)`` to ``(N, 3, h, w)``, with the stream's next numbers."""
         _check_images(images)
         generator, pipeline = self.generator(images.device), self.pipelines[self.names.index(name)]
-        count = max(1, _PIECE // images[0].numel()) if images.device.type == 'cpu' else len(images)
         results = []
         with torch.inference_mode():  # saves a fifth: small images spend their time on calling many small operations
-            for piece in images.contiguous().split(count):
+            for piece in images.contiguous().split(piece_size(images, _PIECE)):
                 for operation in pipeline:
                     piece = operation(piece, generator)
                 results.append(piece)

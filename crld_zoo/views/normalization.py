@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .base import piece_size
+
 _PIECE = 600_000  # values that the CPU works on at a time, so that they stay in its cache
 
 
@@ -28,7 +30,7 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype = to
         mean, std = (each.view(3).expand(images.shape[3], 3).flatten() for each in (mean, std))
     else:
         mean, std = mean.view(3, 1, 1), std.view(3, 1, 1)
-    piece = max(1, _PIECE // images[0].numel()) if images.device.type == 'cpu' else len(images)
+    piece = piece_size(images, _PIECE)
     for values, place in zip(images.split(piece), result.split(piece), strict=True):
         if channels_last:  # bytes that are stacked change their layout several times as fast as floats that are copied
             values, place = torch.stack(values.unbind(1), 3).flatten(2), place.permute(0, 2, 3, 1).flatten(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import resource
@@ -87,10 +88,16 @@ def undisturbed_run(folder: Path, **how) -> Path:
     return folder
 
 
+def _numbered(folder: Path) -> Iterator[Path]:
+    """Work directories for one run after the other."""
+    return (folder.with_name(f'{folder.name}_{number}') for number in itertools.count())
+
+
 def kills(folder: Path, undisturbed: Path, count: int, seed: int = 0) -> Figures:
     """``kill -9`` at random moments, each time resumed; a run that reaches its end is compared, and a new one begun."""
-    figures, draw, runs = Figures('kill -9 at a random moment'), random.Random(seed), 0
-    work_dir = folder / f'kills_{runs}'
+    figures, draw = Figures('kill -9 at a random moment'), random.Random(seed)
+    folders = _numbered(folder / 'kills')
+    work_dir = next(folders)
     while figures.tried < count:
         run = train(work_dir)
         delay = draw.uniform(0, 1.5)
@@ -106,8 +113,7 @@ def kills(folder: Path, undisturbed: Path, count: int, seed: int = 0) -> Figures
             figures.after_fault(work_dir)
         elif run.wait() == 0:
             figures.unequal += not same_result(work_dir, undisturbed)
-            runs += 1
-            work_dir = folder / f'kills_{runs}'
+            work_dir = next(folders)
         else:
             figures.survived -= 1
             figures.sentences.append(run.output()[-2000:])
@@ -119,8 +125,9 @@ def kills(folder: Path, undisturbed: Path, count: int, seed: int = 0) -> Figures
 
 def preemptions(folder: Path, undisturbed: Path, count: int, seed: int = 1) -> Figures:
     """SIGTERM or SIGUSR1 at random moments: exit code 75, nothing lost once the training has begun."""
-    figures, draw, runs = Figures('SIGTERM/SIGUSR1 at a random moment'), random.Random(seed), 0
-    work_dir = folder / f'preemptions_{runs}'
+    figures, draw = Figures('SIGTERM/SIGUSR1 at a random moment'), random.Random(seed)
+    folders = _numbered(folder / 'preemptions')
+    work_dir = next(folders)
     while figures.tried < count:
         start = iterations_done(work_dir)
         run = train(work_dir)
@@ -130,8 +137,7 @@ def preemptions(folder: Path, undisturbed: Path, count: int, seed: int = 1) -> F
         code = run.wait()
         if code == 0:
             figures.unequal += not same_result(work_dir, undisturbed)
-            runs += 1
-            work_dir = folder / f'preemptions_{runs}'
+            work_dir = next(folders)
             continue
         figures.tried += 1
         figures.survived += code == PREEMPTED

@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from ..test_tools.command import run
 
-def run(root: Path, *arguments: str | Path, code: int = 0) -> str:
-    """The command's output; fails if it exits with another code."""
-    done = subprocess.run([sys.executable, 'tools/benchmark.py', *map(str, arguments)], cwd=root, capture_output=True,
-                          text=True, timeout=240, env={**os.environ, 'OMP_NUM_THREADS': '1'})
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output[-3000:]
-    return output
+TOOL = 'tools/benchmark.py'
 
 
 def test_a_step_is_taken_apart(root, recipe, tmp_path):
     file = tmp_path / 'figures.json'
-    output = run(root, recipe, '--random-weights', '--synthetic', '--batch-size', 8, 4, '--repeats', 1,
+    output = run(root, TOOL, recipe, '--random-weights', '--synthetic', '--batch-size', 8, 4, '--repeats', 1,
                  '--seconds', 0.1, '--threads', 1, '--amp', '--json', file)
     for word in ('whole loop', 'teacher forward', 'student forward', 'distiller', 'optimizer', 'Pillow', 'bf16',
                  'peak memory'):
@@ -42,7 +35,7 @@ def test_a_step_is_taken_apart(root, recipe, tmp_path):
 @pytest.mark.slow
 def test_a_comparison(root, recipe, tmp_path):
     file = tmp_path / 'figures.json'
-    output = run(root, recipe, '--compare', '--random-weights', '--repeats', 1, '--seconds', 0.1, '--threads', 1,
+    output = run(root, TOOL, recipe, '--compare', '--random-weights', '--repeats', 1, '--seconds', 0.1, '--threads', 1,
                  '--json', file)
     assert 'against the reference protocol' in output and 'times its floor' in output
     (row,) = json.loads(file.read_text())['rows']

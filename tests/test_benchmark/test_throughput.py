@@ -52,6 +52,13 @@ def clock(monkeypatch):
     return now
 
 
+def begun(hook: ThroughputHook, run: Run) -> ThroughputHook:
+    """The hook in the first epoch of a run."""
+    hook.before_train(run)
+    hook.before_train_epoch(run)
+    return hook
+
+
 def iterate(hook: ThroughputHook, run: Run, clock: list, index: int, wait: float, work: float, images: int = 8) -> None:
     batch = dict(data_samples=torch.zeros(images))
     clock[0] += wait
@@ -61,9 +68,8 @@ def iterate(hook: ThroughputHook, run: Run, clock: list, index: int, wait: float
 
 
 def test_figures_are_means_since_the_last_ones(clock, request):
-    run, hook = Run(request.node.name, interval=4), ThroughputHook(warn_above=1)
-    hook.before_train(run)
-    hook.before_train_epoch(run)
+    run = Run(request.node.name, interval=4)
+    hook = begun(ThroughputHook(warn_above=1), run)
     for index in range(3):
         iterate(hook, run, clock, index, wait=0.1, work=0.3)
     assert not run.message_hub.log_scalars, 'nothing before the interval is over'
@@ -89,9 +95,8 @@ def test_the_time_between_epochs_does_not_count(clock, request):
 
 
 def test_a_validation_within_an_epoch_does_not_count(clock, request):
-    run, hook = Run(request.node.name, interval=4), ThroughputHook(warn_above=1)
-    hook.before_train(run)
-    hook.before_train_epoch(run)
+    run = Run(request.node.name, interval=4)
+    hook = begun(ThroughputHook(warn_above=1), run)
     for index in range(4):
         iterate(hook, run, clock, index, wait=0.1, work=0.4)
         clock[0] += 1000
@@ -100,18 +105,16 @@ def test_a_validation_within_an_epoch_does_not_count(clock, request):
 
 
 def test_short_epochs_are_logged_at_their_end(clock, request):
-    run, hook = Run(request.node.name, length=2), ThroughputHook()
-    hook.before_train(run)
-    hook.before_train_epoch(run)
+    run = Run(request.node.name, length=2)
+    hook = begun(ThroughputHook(), run)
     for index in range(2):
         iterate(hook, run, clock, index, wait=0.5, work=0.5)
     assert run.figures() == pytest.approx((8., 0.5))
 
 
 def test_it_warns_once_and_not_for_the_start(clock, request):
-    run, hook = Run(request.node.name, interval=5), ThroughputHook(warn_above=0.2)
-    hook.before_train(run)
-    hook.before_train_epoch(run)
+    run = Run(request.node.name, interval=5)
+    hook = begun(ThroughputHook(warn_above=0.2), run)
     for index in range(5):
         iterate(hook, run, clock, index, wait=9., work=1.)
     assert not run.warnings, 'the first interval starts the workers'
@@ -122,9 +125,8 @@ def test_it_warns_once_and_not_for_the_start(clock, request):
 
 
 def test_it_does_not_warn_of_a_good_loader(clock, request):
-    run, hook = Run(request.node.name, interval=5), ThroughputHook(warn_above=0.2)
-    hook.before_train(run)
-    hook.before_train_epoch(run)
+    run = Run(request.node.name, interval=5)
+    hook = begun(ThroughputHook(warn_above=0.2), run)
     for index in range(30):
         iterate(hook, run, clock, index, wait=0.19, work=0.81)
     assert not run.warnings

@@ -73,15 +73,21 @@ def test_pool_and_ranges():
     assert all(pool[name] == limits for name, limits in RANGES.items() if limits is not None)
 
 
-@pytest.mark.parametrize('count', [1, 2, 97])
-def test_both_ways_agree(count, plugin):
-    """Grouping (on the CPU) and masking (elsewhere) give the same picture, with a plugin's operation as well."""
+@pytest.fixture
+def pool(plugin) -> list:
+    """FixMatch's with an operation of a plugin."""
     @plugin
     class Invert(PoolOperation):
         def prepare(self, images, magnitude):
             return 255 - images
 
-    augment = RandAugment(num_ops=1, pool=[*FIXMATCH_POOL, 'Invert'])
+    return [*FIXMATCH_POOL, 'Invert']
+
+
+@pytest.mark.parametrize('count', [1, 2, 97])
+def test_both_ways_agree(count, pool):
+    """Grouping (on the CPU) and masking (elsewhere) give the same picture, with a plugin's operation as well."""
+    augment = RandAugment(num_ops=1, pool=pool)
     images = torch.randint(0, 256, (count, 3, 19, 24), dtype=torch.uint8)
     for _ in range(5):
         uniform = augment.draw(images)
@@ -92,14 +98,9 @@ def test_both_ways_agree(count, plugin):
 
 
 @pytest.mark.parametrize('count', [1, 30])
-def test_large_images_are_finished_one_by_one(count, plugin, monkeypatch):
+def test_large_images_are_finished_one_by_one(count, pool, monkeypatch):
     """In the same pictures as by group, over several rounds."""
-    @plugin
-    class Invert(PoolOperation):
-        def prepare(self, images, magnitude):
-            return 255 - images
-
-    augment = RandAugment(num_ops=3, pool=[*FIXMATCH_POOL, 'Invert'])
+    augment = RandAugment(num_ops=3, pool=pool)
     images = torch.randint(0, 256, (count, 3, 19, 24), dtype=torch.uint8)
     before, uniform = images.clone(), augment.draw(images)
     expected = augment.transform(images, uniform)

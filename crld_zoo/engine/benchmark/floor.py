@@ -29,7 +29,6 @@ def convolutions_alone(student: Callable[[], object], teacher: Callable[[], obje
     """
     learned = _record(model.student, student)
     frozen = [] if getattr(model, 'teacher', None) is None else _record(model.teacher, teacher)
-    gradients = []
     with autocast(), torch.no_grad():
         gradients = [torch.randn_like(layer(x)) for layer, x in learned]
 

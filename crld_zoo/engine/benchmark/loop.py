@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator
 from typing import NamedTuple
 
@@ -18,12 +19,12 @@ class Segment(NamedTuple):
     Attributes:
         images: How many went through it.
         seconds: From the end of the iteration before to the end of the last one.
-        waiting: Seconds of these in which the loop waited for the loader.
+        waiting: Seconds of these in which the loop waited for the loader; not a number where nobody looked.
     """
 
     images: int
     seconds: float
-    waiting: float
+    waiting: float = math.nan
 
 
 Protocol = Generator[int, Segment, None]
@@ -76,7 +77,7 @@ class _Conductor(Hook):
             self._start = self._clock.now()
         else:
             self._left -= 1
-            self._images += count_images(data_batch)
+            self._images += len(data_batch['data_samples'])
             if not self._left:
                 segment = Segment(self._images, self._clock.now() - self._start, self._waiting)
                 self._begin(self._advance(segment))
@@ -90,8 +91,3 @@ class _Conductor(Hook):
             return self._protocol.send(segment)
         except StopIteration:
             raise _Finished from None
-
-
-def count_images(batch: dict) -> int:
-    """How many images a batch of any form holds."""
-    return len(batch['data_samples'])

@@ -14,12 +14,11 @@ from crld_zoo.errors import InputError
 
 from ..storage import write_whole
 from .compare import REFERENCE, Comparison
-from .step import StepTimes
+from .step import PARTS, StepTimes
 from .timing import Spread
 
 _MIB = 2 ** 20
-_SHORT = {'waiting for data': 'waiting', 'views': 'views', 'teacher': 'teacher', 'student': 'student',
-          'distiller': 'distiller', 'optimizer': 'optimizer'}
+_SHORT = {'waiting for data': 'waiting', **{part: part for part in PARTS}}
 
 
 def describe(machine: dict, threads: int) -> str:
@@ -59,7 +58,7 @@ def step_table(title: str, times: StepTimes) -> Table:
 
 def step_lines(times: StepTimes) -> list[str]:
     """What the table has no row for."""
-    lines = [f'the step takes {times.loop.median / times.floor.median:.2f} times its floor',
+    lines = [f'the step takes {times.times_the_floor:.2f} times its floor',
              f'peak memory {times.peak_memory / _MIB:,.0f} MiB']
     if times.pil_ratio is not None:
         ratio = times.pil_ratio
@@ -94,7 +93,7 @@ def summary_table(rows: Sequence[tuple[str, int, Comparison, dict[str, StepTimes
             reference, ours = (Spread.of(comparison.speeds[side]).median for side in (REFERENCE, precision))
             memory = (comparison.peak_memory[side] / _MIB for side in (REFERENCE, precision))
             table.add_row(name, str(batch_size), precision, f'{reference:.0f}', f'{ours:.0f}',
-                          f'{comparison.ratio(precision).median:.2f}', f'{step.loop.median / step.floor.median:.2f}',
+                          f'{comparison.ratio(precision).median:.2f}', f'{step.times_the_floor:.2f}',
                           *(f'{step.shares.get(part, 0):.1%}' for part in _SHORT),
                           ', '.join(f'{held:,.0f}' for held in memory))
     return table

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator
 import torch
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
+
+from crld_zoo.models.distillation import targets
 
 from .floor import convolutions_alone
 
@@ -76,8 +78,7 @@ class StepParts:
     def _distiller(self) -> Work:
         student = {name: _leaves(prediction) for name, prediction in self._forward_student().items()}
         teacher = self._teacher() if self.model.distiller.needs_teacher else {}
-        target = self.seen['data_samples']
-        target = target if isinstance(target, Tensor) else torch.cat([sample.gt_label for sample in target])
+        target = targets(self.seen['data_samples'])
 
         def work() -> None:
             with self._autocast():
@@ -148,5 +149,3 @@ class DataPath:
     def _endless(self) -> Iterator[dict]:
         while True:
             yield from another_loader(self.loader)
-
-

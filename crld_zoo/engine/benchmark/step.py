@@ -60,6 +60,11 @@ class StepTimes:
                   **{name: part.median / self.loop.median for name, part in self.parts.items()}}
         return {**shares, 'rest of the loop': 1 - sum(shares.values())}
 
+    @property
+    def times_the_floor(self) -> float:
+        """How many times as long as the convolutions alone the loop's step takes."""
+        return self.loop.median / self.floor.median
+
     def to_dict(self) -> dict:
         """For JSON."""
         def plain(spread: Spread | None) -> dict | None:
@@ -69,7 +74,7 @@ class StepTimes:
                     seconds=dict(loop=plain(self.loop), waiting=plain(self.waiting), data=plain(self.data),
                                  floor=plain(self.floor), pair=plain(self.pair), pil_pair=plain(self.pil_pair),
                                  **{name: plain(part) for name, part in self.parts.items()}),
-                    shares=self.shares, times_the_floor=self.loop.median / self.floor.median,
+                    shares=self.shares, times_the_floor=self.times_the_floor,
                     pil_ratio=plain(self.pil_ratio), peak_memory=self.peak_memory)
 
 
@@ -140,5 +145,3 @@ def _pairs(step: StepParts) -> dict:
         return {name: view.to(images.device) for name, view in pil_batch(pictures, rng, **options).items()}
 
     return dict(pair=lambda: preprocessor(dict(step.batch), True), pil_pair=pil_pair)
-
-
