@@ -51,10 +51,20 @@ def _allow_mmengine_checkpoints() -> None:
 
     multiarray = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
     dtypes = {type(np.dtype(kind)) for kind in (bool, *np.sctypeDict.values()) if not issubclass(kind, np.void)}
-    torch.serialization.add_safe_globals([
-        HistoryBuffer, np.ndarray, np.dtype, *dtypes, (history_method, 'builtins.getattr'),
-        *((getattr(multiarray, name), f'numpy.{core}.multiarray.{name}')
-          for core in ('core', '_core') for name in ('_reconstruct', 'scalar'))])
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            np.ndarray,
+            np.dtype,
+            *dtypes,
+            (history_method, 'builtins.getattr'),
+            *(
+                (getattr(multiarray, name), f'numpy.{core}.multiarray.{name}')
+                for core in ('core', '_core')
+                for name in ('_reconstruct', 'scalar')
+            ),
+        ]
+    )
 
 
 def _skip_multimodal_models() -> None:
@@ -83,6 +93,21 @@ def _skip_multimodal_models() -> None:
 def _silence_mmcv_lite() -> None:
     """mmcv-lite (any version) warns that it has no deformable attention; no classifier of the zoo uses it."""
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+
+
+def corrupts_memory_in_channels_last(network: torch.nn.Module) -> bool:
+    """oneDNN of torch 2.13 on CPUs without AVX-512: a strided 1x1 convolution of few channels writes out of bounds.
+
+    Seen for input channels that are no multiple of 8, in the channels-last layout alone, as "double free or corruption"
+    in the backward pass. Such a network stays in the ordinary layout.
+    """
+    return torch.backends.cpu.get_cpu_capability() != 'AVX512' and any(
+        isinstance(module, torch.nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and max(module.stride) > 1
+        and module.in_channels % 8
+        for module in network.modules()
+    )
 
 
 _mend_torchvision_operators()

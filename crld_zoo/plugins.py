@@ -27,8 +27,12 @@ def _load() -> None:
         try:
             entry.load()
         except Exception as error:  # a broken plugin must not stop those who do not use it
-            print_log(f'plugin {entry.name} ({entry.value}) was not loaded, so what it registers is missing: '
-                      f'{type(error).__name__}: {error}', logger='current', level=logging.WARNING)
+            print_log(
+                f'plugin {entry.name} ({entry.value}) was not loaded, so what it registers is missing: '
+                f'{type(error).__name__}: {error}',
+                logger='current',
+                level=logging.WARNING,
+            )
 
 
 _load()

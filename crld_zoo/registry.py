@@ -31,21 +31,26 @@ def _build_by_name(cfg: dict, registry: Registry, default_args: dict | None = No
     module = registry.get(kind) if isinstance(kind, str) else kind
     if module is None:
         near = nearest_names(str(kind), registry.module_dict)
-        raise UnknownNameError(f"unknown {registry.name} '{kind}' ({near}); a "
-                               f'plugin is named in custom_imports or installed with an entry point in {PLUGINS}.')
+        raise UnknownNameError(
+            f"unknown {registry.name} '{kind}' ({near}); a "
+            f'plugin is named in custom_imports or installed with an entry point in {PLUGINS}.'
+        )
     options = inspect.signature(module).parameters
     if not any(option.kind is option.VAR_KEYWORD for option in options.values()):
         for name in cfg.keys() - {'type', '_scope_'} - options.keys():
             raise UnknownNameError(f"{registry.name} '{kind}' has no option '{name}' ({nearest_names(name, options)}).")
     given = cfg.keys() | (default_args or {}).keys()
     for name, option in options.items():
-        if option.default is option.empty and option.kind not in (option.VAR_POSITIONAL, option.VAR_KEYWORD) \
-                and name not in given:
+        if (
+            option.default is option.empty
+            and option.kind not in (option.VAR_POSITIONAL, option.VAR_KEYWORD)
+            and name not in given
+        ):
             raise InputError(f"{registry.name} '{kind}' needs the option '{name}'.")
     return build_from_cfg(cfg, registry, default_args)
 
 
-MODELS = _child('model', pretrain.MODELS, 'mmpretrain.models', 'crld_zoo.models')
+MODELS = _child('model', pretrain.MODELS, 'mmpretrain.models', 'crld_zoo.networks', 'crld_zoo.views', 'crld_zoo.models')
 MODEL_WRAPPERS = _child('model_wrapper', pretrain.MODEL_WRAPPERS, 'mmpretrain.models')
 WEIGHT_INITIALIZERS = _child('weight initializer', pretrain.WEIGHT_INITIALIZERS, 'mmpretrain.models')
 BATCH_AUGMENTS = _child('batch augment', pretrain.BATCH_AUGMENTS, 'mmpretrain.models')
@@ -63,19 +68,21 @@ STRATEGIES = _child('strategy', engine.STRATEGIES, 'crld_zoo.engine')
 LOG_PROCESSORS = _child('log processor', pretrain.LOG_PROCESSORS, 'mmpretrain.engine', 'crld_zoo.engine')
 OPTIMIZERS = _child('optimizer', pretrain.OPTIMIZERS, 'mmpretrain.engine')
 OPTIM_WRAPPERS = _child('optimizer wrapper', pretrain.OPTIM_WRAPPERS, 'mmpretrain.engine', 'crld_zoo.engine')
-OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor', pretrain.OPTIM_WRAPPER_CONSTRUCTORS,
-                                    'mmpretrain.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    'optimizer wrapper constructor', pretrain.OPTIM_WRAPPER_CONSTRUCTORS, 'mmpretrain.engine'
+)
 PARAM_SCHEDULERS = _child('parameter scheduler', pretrain.PARAM_SCHEDULERS, 'mmpretrain.engine')
 
 METRICS = _child('metric', pretrain.METRICS, 'mmpretrain.evaluation', 'crld_zoo.evaluation')
 EVALUATORS = _child('evaluator', pretrain.EVALUATORS, 'mmpretrain.evaluation', 'crld_zoo.evaluation')
-VISUALIZERS = _child('visualizer', pretrain.VISUALIZERS, 'mmpretrain.visualization', 'crld_zoo.visualization')
-VISBACKENDS = _child('vis_backend', pretrain.VISBACKENDS, 'mmpretrain.visualization', 'crld_zoo.visualization')
+VISUALIZERS = _child('visualizer', pretrain.VISUALIZERS, 'mmpretrain.visualization')
+VISBACKENDS = _child('vis_backend', pretrain.VISBACKENDS, 'mmpretrain.visualization')
 INFERENCERS = _child('inferencer', engine.INFERENCERS, 'mmpretrain.apis')
 FUNCTIONS = _child('function', engine.FUNCTIONS)
 
-DISTILLERS = Registry('distiller', build_func=_build_by_name, scope='crld_zoo',
-                      locations=['crld_zoo.distillers', PLUGINS])
+DISTILLERS = Registry(
+    'distiller', build_func=_build_by_name, scope='crld_zoo', locations=['crld_zoo.distillers', PLUGINS]
+)
 """What is learned from the teacher: subclasses of :class:`crld_zoo.distillers.Distiller`."""
 
 VIEWS = Registry('view operation', build_func=_build_by_name, scope='crld_zoo', locations=['crld_zoo.views', PLUGINS])

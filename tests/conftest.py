@@ -11,6 +11,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is imported: many 
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 import crld_zoo  # noqa: F401  its remedies come before everything of MMEngine
 
@@ -47,6 +48,15 @@ def cifar(shared, packs, tmp_path_factory):
     names = ('cifar100_lossless_part0.zip', 'cifar100_lossless_part1.zip')
     np.savez(path, **packs.load_mosaic([str(shared / 'data' / name) for name in names]))
     return path
+
+
+@pytest.fixture
+def log(caplog):
+    """``log.text`` is what was said to MMEngine's current logger, which hands nothing on to Python's."""
+    logger = MMLogger.get_current_instance()
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
 
 
 @pytest.fixture(autouse=True)

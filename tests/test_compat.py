@@ -18,8 +18,13 @@ from crld_zoo import compat
 
 def run_python(code: str, path) -> tuple[dict, str]:
     """Run code in a process of its own with ``path`` in front; its last printed line as JSON, and what it warned."""
-    done = subprocess.run([sys.executable, '-c', code], env={**os.environ, 'PYTHONPATH': str(path)}, check=False,
-                          capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        env={**os.environ, 'PYTHONPATH': str(path)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1]), done.stderr
 
@@ -50,7 +55,8 @@ def test_torchvision_whose_operators_are_missing(tmp_path):
     package = tmp_path / 'torchvision'
     package.mkdir()
     (package / '__init__.py').write_text(STAND_IN)
-    seen, _ = run_python("""
+    seen, _ = run_python(
+        """
 import json, os, sys
 import crld_zoo.compat as compat
 mend = compat._mend_torchvision_operators
@@ -68,13 +74,20 @@ try:
 except RuntimeError as error:
     seen['other error'] = str(error)
 print(json.dumps(seen))
-""", tmp_path)
-    assert seen == {'imported': True, 'mended': True, 'mended where it was whole': False,
-                    'other error': 'something else is wrong'}
+""",
+        tmp_path,
+    )
+    assert seen == {
+        'imported': True,
+        'mended': True,
+        'mended where it was whole': False,
+        'other error': 'something else is wrong',
+    }
 
 
 def test_torchvision_imports_and_its_transforms_work():
     from torchvision.transforms import v2
+
     assert v2.functional.hflip(torch.arange(3)[None, None]).flatten().tolist() == [2, 1, 0]
 
 
@@ -87,8 +100,10 @@ def test_mmengine_checkpoint_loads_with_weights_only(tmp_path):
         hub.update_scalar('train/loss', value)
     hub.update_info('best', np.float32(0.75))
     checkpoint = dict(
-        state_dict={'weight': torch.ones(2)}, message_hub=hub.state_dict(),
-        meta=dict(epoch=3, scalars=[np.float64(0.5), np.int64(3), np.bool_(True)], array=np.arange(3, dtype=np.int16)))
+        state_dict={'weight': torch.ones(2)},
+        message_hub=hub.state_dict(),
+        meta=dict(epoch=3, scalars=[np.float64(0.5), np.int64(3), np.bool_(True)], array=np.arange(3, dtype=np.int16)),
+    )
     torch.save(checkpoint, tmp_path / 'epoch_3.pth')
     loaded = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
     history = loaded['message_hub']['log_scalars']['train/loss']
@@ -110,10 +125,16 @@ class Asks:
         return self.call
 
 
-@pytest.mark.parametrize('request_', [
-    Asks(getattr, HistoryBuffer, 'update'), Asks(getattr, HistoryBuffer, '__init__'),
-    Asks(getattr, collections.OrderedDict, 'fromkeys'), Asks(getattr, torch.Tensor, 'mean'),
-], ids=['another method', 'a dunder', 'another class', 'a class torch knows'])
+@pytest.mark.parametrize(
+    'request_',
+    [
+        Asks(getattr, HistoryBuffer, 'update'),
+        Asks(getattr, HistoryBuffer, '__init__'),
+        Asks(getattr, collections.OrderedDict, 'fromkeys'),
+        Asks(getattr, torch.Tensor, 'mean'),
+    ],
+    ids=['another method', 'a dunder', 'another class', 'a class torch knows'],
+)
 def test_getattr_of_anything_else_is_refused(tmp_path, request_):
     torch.save(dict(meta=request_), tmp_path / 'evil.pth')
     with pytest.raises(Exception, match='a checkpoint may not ask for|Unsupported|not an allowed global'):
@@ -139,7 +160,8 @@ def test_other_globals_stay_refused(tmp_path, function):
 def test_transformers_5_beside_pycocotools(tmp_path):
     """mmpretrain would count both as usable and fail to import its multimodal models; the classifiers load."""
     installed(tmp_path, transformers='5.1.0', pycocotools='2.0.10')
-    seen, warned = run_python("""
+    seen, warned = run_python(
+        """
 import json, sys, warnings
 import crld_zoo
 loaded_early = 'mmpretrain' not in sys.modules and 'mmpretrain.utils.dependency' in sys.modules
@@ -149,15 +171,19 @@ usable = all(map(dependency.satisfy_requirement, ('pycocotools', 'transformers>=
 warnings.warn('something else')
 print(json.dumps(dict(early=loaded_early, usable=usable, flag=dependency.WITH_MULTIMODAL,
                       classifier=mmpretrain.models.ImageClassifier.__name__)))
-""", tmp_path)
+""",
+        tmp_path,
+    )
     assert seen == dict(early=True, usable=True, flag=False, classifier='ImageClassifier')
     assert 'MultiScaleDeformableAttention' not in warned, 'mmcv-lite lacks it, and says so unless told not to'
     assert 'something else' in warned, 'other warnings are heard'
 
 
-@pytest.mark.parametrize('versions', [
-    dict(transformers='4.57.0', pycocotools='2.0.10'), dict(transformers='5.1.0'), dict(pycocotools='2.0.10'), {}],
-    ids=['transformers 4', 'no pycocotools', 'no transformers', 'neither'])
+@pytest.mark.parametrize(
+    'versions',
+    [dict(transformers='4.57.0', pycocotools='2.0.10'), dict(transformers='5.1.0'), dict(pycocotools='2.0.10'), {}],
+    ids=['transformers 4', 'no pycocotools', 'no transformers', 'neither'],
+)
 def test_multimodal_models_are_left_alone_otherwise(monkeypatch, versions):
     def version(name):
         if name not in versions:

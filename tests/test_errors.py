@@ -10,8 +10,10 @@ import crld_zoo.errors
 from crld_zoo.errors import InputError, MissingFileError, UnknownNameError, nearest_names
 
 
-@pytest.mark.parametrize(('error', 'builtin'), [(InputError, ValueError), (UnknownNameError, KeyError),
-                                                (MissingFileError, FileNotFoundError)])
+@pytest.mark.parametrize(
+    ('error', 'builtin'),
+    [(InputError, ValueError), (UnknownNameError, KeyError), (MissingFileError, FileNotFoundError)],
+)
 def test_is_a_builtin_error_and_prints_its_sentence(error, builtin):
     raised = error("no 'x' in y.")
     assert isinstance(raised, InputError) and isinstance(raised, builtin)
@@ -19,12 +21,15 @@ def test_is_a_builtin_error_and_prints_its_sentence(error, builtin):
     assert str(error()) == ''
 
 
-@pytest.mark.parametrize(('name', 'expected'), [
-    ('DKDD', 'nearest: DKD, KD, NKD'),
-    ('dkd', 'nearest: DKD, KD, NKD'),
-    ('LogitStandardisation', 'nearest: LogitStandardization'),
-    ('zzzzzzzz', 'known: DKD, KD, LogitStandardization, NKD'),
-])
+@pytest.mark.parametrize(
+    ('name', 'expected'),
+    [
+        ('DKDD', 'nearest: DKD, KD, NKD'),
+        ('dkd', 'nearest: DKD, KD, NKD'),
+        ('LogitStandardisation', 'nearest: LogitStandardization'),
+        ('zzzzzzzz', 'known: DKD, KD, LogitStandardization, NKD'),
+    ],
+)
 def test_nearest_names(name, expected):
     assert nearest_names(name, ['NKD', 'KD', 'LogitStandardization', 'DKD']) == expected
 

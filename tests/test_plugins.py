@@ -80,8 +80,14 @@ def package(tmp_path_factory):
 
 
 def use(path, *arguments: str) -> tuple[str, str]:
-    done = subprocess.run([sys.executable, '-c', USE, *map(str, arguments)], capture_output=True, text=True,
-                          env={**os.environ, 'PYTHONPATH': str(path)}, cwd=path, check=False)
+    done = subprocess.run(
+        [sys.executable, '-c', USE, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(path)},
+        cwd=path,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout, done.stdout + done.stderr
 
@@ -89,9 +95,24 @@ def use(path, *arguments: str) -> tuple[str, str]:
 def test_entry_point_makes_a_distiller_usable_by_name_and_a_broken_one_only_warns(package, tmp_path):
     shutil.copytree(package, tmp_path / 'build')  # building leaves metadata, entry points and all, beside the source
     site = tmp_path / 'site'
-    subprocess.run([sys.executable, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', '--no-index',
-                    '--no-deps', '--no-build-isolation', '--no-compile', '--target', site, tmp_path / 'build'],
-                   check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            '-m',
+            'pip',
+            'install',
+            '--quiet',
+            '--disable-pip-version-check',
+            '--no-index',
+            '--no-deps',
+            '--no-build-isolation',
+            '--no-compile',
+            '--target',
+            site,
+            tmp_path / 'build',
+        ],
+        check=True,
+    )
     printed, logged = use(site, package / 'plain.py', '')
     assert 'within-view loss 4.0' in printed  # wv_weight 2, two pairs, distance 1
     (warning,) = [line for line in logged.splitlines() if 'was not loaded' in line]

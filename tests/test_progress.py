@@ -61,12 +61,25 @@ class Nothing(BaseMetric):
 
 def run(work_dir, max_epochs: int, resume: bool) -> Recorder:
     model = Recorder()
-    loader = dict(batch_size=2, dataset=[dict(inputs=torch.ones(2))] * 6, sampler=dict(type='DefaultSampler'),
-                  collate_fn=dict(type='default_collate'))
-    Runner(model=model, work_dir=str(work_dir), train_dataloader=loader, val_dataloader=loader,
-           val_evaluator=[Nothing()], train_cfg=dict(by_epoch=True, max_epochs=max_epochs, val_interval=1),
-           val_cfg=dict(), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), resume=resume, log_level='ERROR',
-           experiment_name=f'progress-{max_epochs}').train()
+    loader = dict(
+        batch_size=2,
+        dataset=[dict(inputs=torch.ones(2))] * 6,
+        sampler=dict(type='DefaultSampler'),
+        collate_fn=dict(type='default_collate'),
+    )
+    Runner(
+        model=model,
+        work_dir=str(work_dir),
+        train_dataloader=loader,
+        val_dataloader=loader,
+        val_evaluator=[Nothing()],
+        train_cfg=dict(by_epoch=True, max_epochs=max_epochs, val_interval=1),
+        val_cfg=dict(),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        resume=resume,
+        log_level='ERROR',
+        experiment_name=f'progress-{max_epochs}',
+    ).train()
     return model
 
 

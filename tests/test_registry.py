@@ -32,16 +32,23 @@ def test_builds_by_class():
     assert isinstance(DISTILLERS.build(dict(type=KD, temperature=2)), KD)
 
 
-@pytest.mark.parametrize(('config', 'sentence'), [
-    (dict(type='DKDD'), "unknown distiller 'DKDD' (nearest: DKD, "),
-    (dict(type='crld'), "unknown distiller 'crld' (nearest: CRLD"),
-    (dict(type='LogitStandardisation', distiller=dict(type='KD')),
-     "unknown distiller 'LogitStandardisation' (nearest: LogitStandardization"),
-    (dict(type='CRLD', distiller=dict(type='NormDK')), "unknown distiller 'NormDK' (nearest: NormKD"),
-    (dict(type='CRLD', distiller=dict(type='LogitStandardization', distiller=dict(type='MLD'))),
-     "unknown distiller 'MLD' (nearest: MLLD"),
-    (dict(type='Xyzxyzxyz'), "unknown distiller 'Xyzxyzxyz' (known: CRLD, "),
-])
+@pytest.mark.parametrize(
+    ('config', 'sentence'),
+    [
+        (dict(type='DKDD'), "unknown distiller 'DKDD' (nearest: DKD, "),
+        (dict(type='crld'), "unknown distiller 'crld' (nearest: CRLD"),
+        (
+            dict(type='LogitStandardisation', distiller=dict(type='KD')),
+            "unknown distiller 'LogitStandardisation' (nearest: LogitStandardization",
+        ),
+        (dict(type='CRLD', distiller=dict(type='NormDK')), "unknown distiller 'NormDK' (nearest: NormKD"),
+        (
+            dict(type='CRLD', distiller=dict(type='LogitStandardization', distiller=dict(type='MLD'))),
+            "unknown distiller 'MLD' (nearest: MLLD",
+        ),
+        (dict(type='Xyzxyzxyz'), "unknown distiller 'Xyzxyzxyz' (known: CRLD, "),
+    ],
+)
 def test_unknown_name_is_answered_with_the_nearest(config, sentence):
     with pytest.raises(UnknownNameError) as caught:
         DISTILLERS.build(config)
@@ -49,23 +56,34 @@ def test_unknown_name_is_answered_with_the_nearest(config, sentence):
     assert 'custom_imports' in str(caught.value) and '\n' not in str(caught.value)
 
 
-@pytest.mark.parametrize(('config', 'sentence'), [
-    (dict(type='DKD', temprature=2), "distiller 'DKD' has no option 'temprature' (nearest: temperature)."),
-    (dict(type='CRLD', distiller=dict(type='KD'), tau_weak=0.5),
-     "distiller 'CRLD' has no option 'tau_weak' (nearest: tau_w, "),
-    (dict(type='CRLD', distiller=dict(type='DKD', warm_up=1)), "distiller 'DKD' has no option 'warm_up' (nearest: war"),
-    (dict(type='CrossEntropy', temperature=4), "distiller 'CrossEntropy' has no option 'temperature'"),
-])
+@pytest.mark.parametrize(
+    ('config', 'sentence'),
+    [
+        (dict(type='DKD', temprature=2), "distiller 'DKD' has no option 'temprature' (nearest: temperature)."),
+        (
+            dict(type='CRLD', distiller=dict(type='KD'), tau_weak=0.5),
+            "distiller 'CRLD' has no option 'tau_weak' (nearest: tau_w, ",
+        ),
+        (
+            dict(type='CRLD', distiller=dict(type='DKD', warm_up=1)),
+            "distiller 'DKD' has no option 'warm_up' (nearest: war",
+        ),
+        (dict(type='CrossEntropy', temperature=4), "distiller 'CrossEntropy' has no option 'temperature'"),
+    ],
+)
 def test_unknown_option_is_answered_with_the_nearest(config, sentence):
     with pytest.raises(UnknownNameError) as caught:
         DISTILLERS.build(config)
     assert str(caught.value).startswith(sentence)
 
 
-@pytest.mark.parametrize(('config', 'sentence'), [
-    (dict(type='CRLD'), "distiller 'CRLD' needs the option 'distiller'"),
-    (dict(temperature=4.0), "a distiller's config needs a type"),
-])
+@pytest.mark.parametrize(
+    ('config', 'sentence'),
+    [
+        (dict(type='CRLD'), "distiller 'CRLD' needs the option 'distiller'"),
+        (dict(temperature=4.0), "a distiller's config needs a type"),
+    ],
+)
 def test_what_is_missing_is_named(config, sentence):
     with pytest.raises(InputError, match=sentence):
         DISTILLERS.build(config)
@@ -85,17 +103,27 @@ def test_a_class_that_takes_any_option_gets_it():
 
 NAMES = dict(
     MODELS=['BaseDataPreprocessor', 'ExponentialMovingAverage', 'ResNet', 'ImageClassifier', 'Distillation'],
-    MODEL_WRAPPERS=['MMDistributedDataParallel'], WEIGHT_INITIALIZERS=['Kaiming', 'Pretrained'],
-    BATCH_AUGMENTS=['Mixup'], DATASETS=['ConcatDataset', 'CIFAR100', 'Digits'],
-    DATA_SAMPLERS=['DefaultSampler', 'RepeatAugSampler'], TRANSFORMS=['PackInputs', 'LoadImageFromFile', 'MultiView'],
-    RUNNERS=['Runner'], LOOPS=['IterBasedTrainLoop', 'ValLoop', 'EpochBasedTrainLoop'],
-    HOOKS=['IterTimerHook', 'EMAHook', 'CheckpointHook'], LOG_PROCESSORS=['LogProcessor'],
-    OPTIMIZERS=['SGD', 'AdamW', 'Lamb'], OPTIM_WRAPPERS=['OptimWrapper', 'AmpOptimWrapper'],
+    MODEL_WRAPPERS=['MMDistributedDataParallel'],
+    WEIGHT_INITIALIZERS=['Kaiming', 'Pretrained'],
+    BATCH_AUGMENTS=['Mixup'],
+    DATASETS=['ConcatDataset', 'CIFAR100', 'Digits'],
+    DATA_SAMPLERS=['DefaultSampler', 'RepeatAugSampler'],
+    TRANSFORMS=['PackInputs', 'LoadImageFromFile', 'MultiView'],
+    RUNNERS=['Runner'],
+    LOOPS=['IterBasedTrainLoop', 'ValLoop', 'EpochBasedTrainLoop'],
+    HOOKS=['IterTimerHook', 'EMAHook', 'CheckpointHook'],
+    LOG_PROCESSORS=['LogProcessor'],
+    OPTIMIZERS=['SGD', 'AdamW', 'Lamb'],
+    OPTIM_WRAPPERS=['OptimWrapper', 'AmpOptimWrapper'],
     OPTIM_WRAPPER_CONSTRUCTORS=['DefaultOptimWrapperConstructor', 'LearningRateDecayOptimWrapperConstructor'],
-    PARAM_SCHEDULERS=['MultiStepLR', 'LinearLR'], METRICS=['DumpResults', 'MultiLabelMetric', 'CalibrationError'],
-    EVALUATORS=['Evaluator'], VISUALIZERS=['Visualizer', 'UniversalVisualizer'],
-    VISBACKENDS=['LocalVisBackend', 'TensorboardVisBackend'], FUNCTIONS=['pseudo_collate', 'default_collate'],
-    DISTILLERS=['KD', 'CRLD'])
+    PARAM_SCHEDULERS=['MultiStepLR', 'LinearLR'],
+    METRICS=['DumpResults', 'MultiLabelMetric', 'CalibrationError'],
+    EVALUATORS=['Evaluator'],
+    VISUALIZERS=['Visualizer', 'UniversalVisualizer'],
+    VISBACKENDS=['LocalVisBackend', 'TensorboardVisBackend'],
+    FUNCTIONS=['pseudo_collate', 'default_collate'],
+    DISTILLERS=['KD', 'CRLD'],
+)
 """Of each kind, names of mmengine, of mmpretrain and of the zoo, where there are any."""
 
 
@@ -153,12 +181,21 @@ print(json.dumps(missing))
 
 def test_a_run_in_the_zoo_s_scope_finds_every_name_and_logs_no_warning_of_scopes(tmp_path):
     """In a process of its own, where nothing was imported before."""
-    done = subprocess.run([sys.executable, '-c', FRESH_RUN, json.dumps(NAMES), str(tmp_path)], capture_output=True,
-                          text=True, cwd=tmp_path, check=False)
+    done = subprocess.run(
+        [sys.executable, '-c', FRESH_RUN, json.dumps(NAMES), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == []
     said = (done.stdout + done.stderr).splitlines()
     assert any('Epoch(test)' in line for line in said)
-    complaints = [line for line in said if ('WARNING' in line or 'Warning' in line)
-                  and any(word in line for word in ('Failed to', 'scope', 'registry', 'registered', 'not installed'))]
+    complaints = [
+        line
+        for line in said
+        if ('WARNING' in line or 'Warning' in line)
+        and any(word in line for word in ('Failed to', 'scope', 'registry', 'registered', 'not installed'))
+    ]
     assert complaints == []

@@ -9,12 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from crld_zoo.catalog import KINDS, catalog
+from crld_zoo.launch.catalog import KINDS, catalog
 from crld_zoo.registry import DISTILLERS
 
 DISTILLERS.import_from_location()
-METHODS = {name: method for name, method in DISTILLERS.module_dict.items()
-           if method.__module__.startswith('crld_zoo.distillers.')}
+METHODS = {
+    name: method
+    for name, method in DISTILLERS.module_dict.items()
+    if method.__module__.startswith('crld_zoo.distillers.')
+}
 
 
 def lines_of_code(path: Path) -> int:
@@ -22,10 +25,17 @@ def lines_of_code(path: Path) -> int:
     source = path.read_text(encoding='utf-8')
     kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
     nodes = (node for node in ast.walk(ast.parse(source)) if isinstance(node, kinds))
-    docstrings = {line for node in nodes if ast.get_docstring(node)
-                  for line in range(node.body[0].lineno, node.body[0].end_lineno + 1)}
-    return sum(1 for number, line in enumerate(source.splitlines(), start=1)
-               if number not in docstrings and line.strip() and not line.strip().startswith('#'))
+    docstrings = {
+        line
+        for node in nodes
+        if ast.get_docstring(node)
+        for line in range(node.body[0].lineno, node.body[0].end_lineno + 1)
+    }
+    return sum(
+        1
+        for number, line in enumerate(source.splitlines(), start=1)
+        if number not in docstrings and line.strip() and not line.strip().startswith('#')
+    )
 
 
 @pytest.mark.parametrize('name', sorted(METHODS))
@@ -34,8 +44,11 @@ def test_a_method_has_its_four_parts(root, name):
     assert lines_of_code(file) < 80
     assert (root / 'tests' / 'test_distillers' / f'test_{file.stem}.py').is_file()
     assert list((root / 'configs' / file.stem).glob('*.py'))
-    rows = [line for line in (root / 'README.md').read_text(encoding='utf-8').splitlines()
-            if re.match(rf'\| `{name}` \|', line)]
+    rows = [
+        line
+        for line in (root / 'README.md').read_text(encoding='utf-8').splitlines()
+        if re.match(rf'\| `{name}` \|', line)
+    ]
     assert len(rows) == 1
 
 

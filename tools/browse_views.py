@@ -4,8 +4,8 @@ import argparse
 
 from mmengine.config import DictAction
 
-from crld_zoo.engine.launch import load_config, main_guard
-from crld_zoo.visualization.view_sheet import write_sheet
+from crld_zoo.launch import load_config, main_guard
+from crld_zoo.views.sheet import write_sheet
 
 
 def parse_args() -> argparse.Namespace:
@@ -14,8 +14,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('-n', '--count', type=int, default=8, help='how many images (default: 8)')
     parser.add_argument('--out', metavar='FILE.png', help='where the sheet goes (default: work_dirs/<name>/views.png)')
     parser.add_argument('--seed', type=int, default=0, help='another seed draws other views (default: 0)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override options of the config')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override options of the config'
+    )
     return parser.parse_args()
 
 

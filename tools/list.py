@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from crld_zoo.catalog import KINDS, Grid, catalog, grids, outside_of_grids
-from crld_zoo.engine.launch import main_guard
+from crld_zoo.launch import main_guard
+from crld_zoo.launch.catalog import KINDS, Grid, catalog, grids, outside_of_grids
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 

@@ -15,10 +15,10 @@ from mmengine.runner import find_latest_checkpoint
 from rich.console import Console
 from rich.table import Table
 
-from crld_zoo.engine.launch import main_guard
 from crld_zoo.errors import InputError
 from crld_zoo.evaluation import agreement
 from crld_zoo.evaluation.comparison import test_run
+from crld_zoo.launch import main_guard
 
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = 'ce_r20_digits'
@@ -44,16 +44,34 @@ def train(config: Path, work_dir: Path, options: list[str]) -> float:
 @main_guard
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/quickstart'),
-                        help='where everything goes (default: %(default)s)')
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        default=Path('work_dirs/quickstart'),
+        help='where everything goes (default: %(default)s)',
+    )
     parser.add_argument('--seed', type=int, default=0, help='seed of every training (default: %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE',
-                        help='override options of every config, for example train_cfg.max_epochs=2')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        default=[],
+        metavar='KEY=VALUE',
+        help='override options of every config, for example train_cfg.max_epochs=2',
+    )
     args = parser.parse_args()
     base = args.work_dir.resolve()
 
-    table = Table('', 'top-1 %', 'top-5 %', 'ECE %', 'agrees with teacher %', 'parameters', 'seconds', 'work directory',
-                  title='Handwritten digits, 500 test images, last epoch')
+    table = Table(
+        '',
+        'top-1 %',
+        'top-5 %',
+        'ECE %',
+        'agrees with teacher %',
+        'parameters',
+        'seconds',
+        'work directory',
+        title='Handwritten digits, 500 test images, last epoch',
+    )
     teacher = None
     for label, name in {'teacher': TEACHER, **STUDENTS}.items():
         config = ROOT / 'configs' / 'quickstart' / f'{name}.py'
@@ -65,9 +83,16 @@ def main() -> None:
         run = test_run(Config.fromfile(config), find_latest_checkpoint(base / name))
         teacher = teacher or run
         metrics = run.metrics()
-        table.add_row(label, f'{metrics["accuracy/top1"]:.1f}', f'{metrics["accuracy/top5"]:.1f}',
-                      f'{100 * metrics["calibration/ece"]:.1f}', f'{100 * agreement(run.scores, teacher.scores):.1f}',
-                      f'{run.parameters:,}', f'{seconds:.0f}', str(args.work_dir / name))
+        table.add_row(
+            label,
+            f'{metrics["accuracy/top1"]:.1f}',
+            f'{metrics["accuracy/top5"]:.1f}',
+            f'{100 * metrics["calibration/ece"]:.1f}',
+            f'{100 * agreement(run.scores, teacher.scores):.1f}',
+            f'{run.parameters:,}',
+            f'{seconds:.0f}',
+            str(args.work_dir / name),
+        )
     Console(width=150 if not sys.stdout.isatty() else None).print('', table)
 
 

@@ -7,8 +7,13 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='accuracy/top1', rule='greater',
-        snapshot_interval=1000),
+        type='CheckpointHook',
+        interval=1,
+        max_keep_ckpts=2,
+        save_best='accuracy/top1',
+        rule='greater',
+        snapshot_interval=1000,
+    ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     throughput=dict(type='ThroughputHook'),
 )

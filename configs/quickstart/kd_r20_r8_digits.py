@@ -4,7 +4,9 @@ python tools/train.py configs/quickstart/kd_r20_r8_digits.py
 """
 
 _base_ = [
-    '../_base_/pairs/r20_r8_digits.py', '../_base_/datasets/digits.py', '../_base_/schedules/digits_40e.py',
+    '../_base_/pairs/r20_r8_digits.py',
+    '../_base_/datasets/digits.py',
+    '../_base_/schedules/digits_40e.py',
     '../_base_/default_runtime.py',
 ]
 

@@ -14,7 +14,8 @@ model = dict(
     student=dict(
         type='ImageClassifier',
         backbone=dict(
-            type='ResNet', depth=34, init_cfg=dict(type='Pretrained', checkpoint=pretrained, prefix='backbone')),
+            type='ResNet', depth=34, init_cfg=dict(type='Pretrained', checkpoint=pretrained, prefix='backbone')
+        ),
         neck=dict(type='GlobalAveragePooling'),
         head=dict(type='LinearClsHead', num_classes=_base_.num_classes, in_channels=512),
     ),

@@ -43,5 +43,15 @@ from .subset import balanced_subset
 from .synthetic import SyntheticImages
 from .tiny_imagenet import InMemoryTinyImageNet
 
-__all__ = ['Digits', 'ImageFiles', 'ImageTree', 'InMemoryCIFAR10', 'InMemoryCIFAR100', 'InMemoryDataset',
-           'InMemoryTinyImageNet', 'SyntheticImages', 'as_batch', 'balanced_subset']
+__all__ = [
+    'Digits',
+    'ImageFiles',
+    'ImageTree',
+    'InMemoryCIFAR10',
+    'InMemoryCIFAR100',
+    'InMemoryDataset',
+    'InMemoryTinyImageNet',
+    'SyntheticImages',
+    'as_batch',
+    'balanced_subset',
+]

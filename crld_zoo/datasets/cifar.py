@@ -26,16 +26,26 @@ class _CIFAR(InMemoryDataset):
     source: type[torchvision.datasets.CIFAR10]
     classes: tuple[str, ...]
 
-    def __init__(self, data_root: str | os.PathLike, split: str, *, data_file: str | os.PathLike | None = None,
-                 download: bool = True, **options) -> None:
+    def __init__(
+        self,
+        data_root: str | os.PathLike,
+        split: str,
+        *,
+        data_file: str | os.PathLike | None = None,
+        download: bool = True,
+        **options,
+    ) -> None:
         if split not in ('train', 'test'):
             raise InputError(f"{type(self).__name__}: split must be 'train' or 'test', not {split!r}.")
         root = Path(data_root)
         folder, packed = root / self.source.base_folder, root / f'{self.source.__name__.lower()}.npz'
         if data_file is None and packed.is_file() and not folder.exists():
             data_file = packed
-        images, labels = (self._published(root, split, download) if data_file is None
-                          else _packed(Path(data_file), split, len(self.classes)))
+        images, labels = (
+            self._published(root, split, download)
+            if data_file is None
+            else _packed(Path(data_file), split, len(self.classes))
+        )
         images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
         super().__init__(images, labels, self.classes, **options)
 
@@ -52,33 +62,47 @@ class _CIFAR(InMemoryDataset):
         try:
             data = self.source(root, train=split == 'train')
         except RuntimeError as error:
-            published = [*self.source.train_list, *self.source.test_list,
-                         (self.source.meta['filename'], self.source.meta['md5'])]
+            published = [
+                *self.source.train_list,
+                *self.source.test_list,
+                (self.source.meta['filename'], self.source.meta['md5']),
+            ]
             wrong = [name for name, md5 in published if not check_integrity(folder / name, md5)]
-            state = 'truncated or changed: its md5 is not the published one' if (folder / wrong[0]).exists() else (
-                'missing')
-            raise InputError(f'{type(self).__name__}: {folder / wrong[0]} is {state}; delete the folder {folder} to '
-                             'have it unpacked again.') from error
+            state = (
+                'truncated or changed: its md5 is not the published one'
+                if (folder / wrong[0]).exists()
+                else ('missing')
+            )
+            raise InputError(
+                f'{type(self).__name__}: {folder / wrong[0]} is {state}; delete the folder {folder} to '
+                'have it unpacked again.'
+            ) from error
         return data.data, np.asarray(data.targets)
 
     def _unpack(self, root: Path, download: bool) -> None:
         """Put the published folder into ``root``, all of it or nothing, from the archive there or from the network."""
         archive = root / self.source.filename
         if archive.exists() and not check_integrity(archive, self.source.tgz_md5):
-            raise InputError(f'{type(self).__name__}: {archive} is truncated or changed: its md5 is not the published '
-                             'one; delete it to have it downloaded again.')
+            raise InputError(
+                f'{type(self).__name__}: {archive} is truncated or changed: its md5 is not the published '
+                'one; delete it to have it downloaded again.'
+            )
         if not archive.exists() and not download:
-            raise MissingFileError(f'{type(self).__name__}: there is neither {root / self.source.base_folder} nor '
-                                   f'{archive.name} nor {self.source.__name__.lower()}.npz in {root}: put one there or '
-                                   'set download=True.')
+            raise MissingFileError(
+                f'{type(self).__name__}: there is neither {root / self.source.base_folder} nor '
+                f'{archive.name} nor {self.source.__name__.lower()}.npz in {root}: put one there or '
+                'set download=True.'
+            )
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix='.unpacking-', dir=root) as scratch:
             if not archive.exists():
                 try:
                     download_url(self.source.url, scratch, archive.name, self.source.tgz_md5)
                 except (OSError, RuntimeError) as error:
-                    raise MissingFileError(f'{type(self).__name__}: {archive.name} is not in {root} and could not be '
-                                           f'downloaded from {self.source.url} ({error}): put it there.') from error
+                    raise MissingFileError(
+                        f'{type(self).__name__}: {archive.name} is not in {root} and could not be '
+                        f'downloaded from {self.source.url} ({error}): put it there.'
+                    ) from error
             extract_archive(archive if archive.exists() else Path(scratch, archive.name), scratch)
             os.replace(Path(scratch, self.source.base_folder), root / self.source.base_folder)
 
@@ -147,12 +171,16 @@ def _packed(path: Path, split: str, num_classes: int) -> tuple[np.ndarray, np.nd
     except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f'{path} is truncated or no .npz of plain arrays ({error}).') from error
     if images.dtype != np.uint8 or images.shape[1:] != (32, 32, 3):
-        raise InputError(f'x_{split} of {path} must be uint8 of shape (M, 32, 32, 3), but is {images.dtype} of shape '
-                         f'{images.shape}.')
+        raise InputError(
+            f'x_{split} of {path} must be uint8 of shape (M, 32, 32, 3), but is {images.dtype} of shape {images.shape}.'
+        )
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != images.shape[:1]:
-        raise InputError(f'y_{split} of {path} must be integers of shape ({len(images)},), but is {labels.dtype} of '
-                         f'shape {labels.shape}.')
+        raise InputError(
+            f'y_{split} of {path} must be integers of shape ({len(images)},), but is {labels.dtype} of '
+            f'shape {labels.shape}.'
+        )
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
-        raise InputError(f'y_{split} of {path} goes from {labels.min()} to {labels.max()}, but there are {num_classes} '
-                         'classes.')
+        raise InputError(
+            f'y_{split} of {path} goes from {labels.min()} to {labels.max()}, but there are {num_classes} classes.'
+        )
     return images, labels

@@ -43,8 +43,11 @@ class Digits(InMemoryDataset):
         gray, labels = np.rint(digits.images * (255 / 16)).astype(np.uint8), digits.target
         classes = [str(name) for name in digits.target_names]
         in_test = np.zeros(len(labels), dtype=bool)
-        in_test[balanced_subset(labels, (image.tobytes() for image in gray), classes,
-                                labels_per_class=_TEST_IMAGES_PER_CLASS, seed=0)] = True
+        in_test[
+            balanced_subset(
+                labels, (image.tobytes() for image in gray), classes, labels_per_class=_TEST_IMAGES_PER_CLASS, seed=0
+            )
+        ] = True
         chosen = in_test if split == 'test' else ~in_test
         images = torch.from_numpy(gray[chosen])[:, None].expand(-1, 3, -1, -1)
         if size != images.shape[-1]:

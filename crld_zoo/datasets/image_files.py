@@ -51,9 +51,21 @@ class ImageFiles(InMemoryDataset):
         InputError: An unreadable file, an empty class, more images than the memory holds, an impossible option.
     """
 
-    def __init__(self, root: str | os.PathLike, files: Sequence[str], labels: Sequence[int], classes: Sequence[str], *,
-                 size: int, resize: str = 'crop', broken: str = 'raise', labels_per_class: int | None = None,
-                 fraction: float | None = None, subset_seed: int = 0, device: str = 'cpu') -> None:
+    def __init__(
+        self,
+        root: str | os.PathLike,
+        files: Sequence[str],
+        labels: Sequence[int],
+        classes: Sequence[str],
+        *,
+        size: int,
+        resize: str = 'crop',
+        broken: str = 'raise',
+        labels_per_class: int | None = None,
+        fraction: float | None = None,
+        subset_seed: int = 0,
+        device: str = 'cpu',
+    ) -> None:
         if size < 1:
             raise InputError(f'{type(self).__name__}: size must be at least 1 pixel, not {size}.')
         for name, value, known in (('resize', resize, ('crop', 'squash')), ('broken', broken, ('raise', 'skip'))):
@@ -62,8 +74,14 @@ class ImageFiles(InMemoryDataset):
         labels = np.asarray(labels, dtype=np.int64)
         _check_classes(labels, classes, f'in {root}')
         if labels_per_class is not None or fraction is not None:
-            kept = balanced_subset(labels, (Path(file).as_posix().encode() for file in files), classes,
-                                   labels_per_class=labels_per_class, fraction=fraction, seed=subset_seed)
+            kept = balanced_subset(
+                labels,
+                (Path(file).as_posix().encode() for file in files),
+                classes,
+                labels_per_class=labels_per_class,
+                fraction=fraction,
+                seed=subset_seed,
+            )
             files, labels = [files[index] for index in kept], labels[kept]
             broken = 'raise'
         _check_memory(len(files), size)
@@ -101,26 +119,35 @@ def decode_images(paths: Sequence[Path], size: int, *, resize: str, broken: str)
     failures = {}
     pool = ThreadPoolExecutor()
     try:
-        results = track(pool.map(decode, range(len(paths))), 'decoding images', total=len(paths),
-                        disable=len(paths) < _LONG_WORK or not is_main_process())
+        results = track(
+            pool.map(decode, range(len(paths))),
+            'decoding images',
+            total=len(paths),
+            disable=len(paths) < _LONG_WORK or not is_main_process(),
+        )
         for index, failure in enumerate(results):
             if failure is None:
                 continue
             if broken == 'raise':
-                raise InputError(f"{paths[index]} cannot be read ({failure}): replace or delete it, or set "
-                                 "broken='skip' (not for subsets).")
+                raise InputError(
+                    f'{paths[index]} cannot be read ({failure}): replace or delete it, or set '
+                    "broken='skip' (not for subsets)."
+                )
             failures[index] = failure
     finally:
         pool.shutdown(cancel_futures=True)
     if not failures:
         return images, np.arange(len(paths))
-    print_log(f'skipped {len(failures)} of {len(paths)} images that cannot be read: '
-              + ', '.join(f'{paths[index]} ({failure})' for index, failure in failures.items()),
-              logger='current', level=logging.WARNING)
+    print_log(
+        f'skipped {len(failures)} of {len(paths)} images that cannot be read: '
+        + ', '.join(f'{paths[index]} ({failure})' for index, failure in failures.items()),
+        logger='current',
+        level=logging.WARNING,
+    )
     kept = np.delete(np.arange(len(paths)), list(failures))
     for place, index in enumerate(kept):  # in place: a second tensor might not fit
         target[place] = target[index]
-    return images[:len(kept)], kept
+    return images[: len(kept)], kept
 
 
 def _read_rgb(path: Path, size: int, resize: str) -> np.ndarray:
@@ -133,16 +160,21 @@ def _read_rgb(path: Path, size: int, resize: str) -> np.ndarray:
             image = image.convert('RGBA')
         image = image.convert('RGB')
         if image.size != (size, size):
-            image = (ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR) if resize == 'crop'
-                     else image.resize((size, size), Image.Resampling.BILINEAR))
+            image = (
+                ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+                if resize == 'crop'
+                else image.resize((size, size), Image.Resampling.BILINEAR)
+            )
         return np.asarray(image)
 
 
 def _check_classes(labels: np.ndarray, classes: Sequence[str], where: str) -> None:
     counts = np.bincount(labels, minlength=len(classes))
     if empty := [name for name, count in zip(classes, counts, strict=True) if not count]:
-        raise InputError(f"class '{empty[0]}' has no image {where}"
-                         + (f' (nor have {len(empty) - 1} other classes).' if len(empty) > 1 else '.'))
+        raise InputError(
+            f"class '{empty[0]}' has no image {where}"
+            + (f' (nor have {len(empty) - 1} other classes).' if len(empty) > 1 else '.')
+        )
 
 
 def _check_memory(count: int, size: int) -> None:
@@ -153,4 +185,5 @@ def _check_memory(count: int, size: int) -> None:
         raise InputError(
             f'{count:,} images of {size}x{size} need {needed / 2**30:.1f} GiB{each}, but {available / 2**30:.1f} GiB '
             "of memory are available: read them from disk with mmpretrain's ImageNet or CustomDataset and a pipeline "
-            '(the docstring of crld_zoo.datasets shows one), or choose a smaller size or subset.')
+            '(the docstring of crld_zoo.datasets shows one), or choose a smaller size or subset.'
+        )

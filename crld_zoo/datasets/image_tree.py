@@ -35,8 +35,9 @@ class ImageTree(ImageFiles):
             :class:`~crld_zoo.datasets.image_files.ImageFiles` refuses.
     """
 
-    def __init__(self, data_root: str | os.PathLike, size: int, *, classes: Sequence[str] | None = None,
-                 **options) -> None:
+    def __init__(
+        self, data_root: str | os.PathLike, size: int, *, classes: Sequence[str] | None = None, **options
+    ) -> None:
         root = Path(data_root)
         if not root.is_dir():
             raise MissingFileError(f'ImageTree: the folder {root} is not there: set data_root.')

@@ -55,14 +55,29 @@ class InMemoryDataset(Dataset):
             GPU or no room on it.
     """
 
-    def __init__(self, images: Tensor | np.ndarray, labels: Tensor | np.ndarray | Sequence[int],
-                 classes: Sequence[str], *, labels_per_class: int | None = None, fraction: float | None = None,
-                 subset_seed: int = 0, device: str = 'cpu') -> None:
+    def __init__(
+        self,
+        images: Tensor | np.ndarray,
+        labels: Tensor | np.ndarray | Sequence[int],
+        classes: Sequence[str],
+        *,
+        labels_per_class: int | None = None,
+        fraction: float | None = None,
+        subset_seed: int = 0,
+        device: str = 'cpu',
+    ) -> None:
         images, labels = _checked(images, labels, classes)
         if labels_per_class is not None or fraction is not None:
-            kept = torch.from_numpy(balanced_subset(
-                labels.numpy(), (image.tobytes() for image in images.numpy()), classes,
-                labels_per_class=labels_per_class, fraction=fraction, seed=subset_seed))
+            kept = torch.from_numpy(
+                balanced_subset(
+                    labels.numpy(),
+                    (image.tobytes() for image in images.numpy()),
+                    classes,
+                    labels_per_class=labels_per_class,
+                    fraction=fraction,
+                    seed=subset_seed,
+                )
+            )
             images, labels = images[kept], labels[kept]
         self.device = torch.device(_roomy_device(images) if device == 'auto' else device)
         if self.device.type == 'cuda':
@@ -88,8 +103,10 @@ class InMemoryDataset(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> dict[str, Tensor]:
         """A batch: ``inputs`` uint8 ``(N, 3, H, W)``, ``data_samples`` int64 ``(N,)``."""
         if self.device.type == 'cuda' and get_worker_info() is not None:
-            raise InputError(f'{type(self).__name__}: loader workers cannot read a dataset on the GPU: set '
-                             "num_workers=0 in its dataloader, or device='cpu' in the dataset.")
+            raise InputError(
+                f'{type(self).__name__}: loader workers cannot read a dataset on the GPU: set '
+                "num_workers=0 in its dataloader, or device='cpu' in the dataset."
+            )
         # a blocking copy would wait for everything that the GPU has still to do
         index = torch.as_tensor(indices, dtype=torch.long).to(self.device, non_blocking=True)
         return dict(inputs=self.images.index_select(0, index), data_samples=self.labels.index_select(0, index))
@@ -103,9 +120,11 @@ def as_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
         InputError: For a list of single images, as datasets that read image by image give it.
     """
     if not isinstance(batch, dict):
-        raise InputError('as_batch: the collate function takes the ready batch of an in-memory dataset, but this '
-                         "dataset gives image by image: use dict(type='default_collate') for a wrapped in-memory "
-                         "dataset, dict(type='pseudo_collate') for an mmpretrain pipeline.")
+        raise InputError(
+            'as_batch: the collate function takes the ready batch of an in-memory dataset, but this '
+            "dataset gives image by image: use dict(type='default_collate') for a wrapped in-memory "
+            "dataset, dict(type='pseudo_collate') for an mmpretrain pipeline."
+        )
     return batch
 
 
@@ -141,5 +160,7 @@ def _check_room_on_gpu(images: Tensor, device: torch.device) -> None:
         raise InputError(f"device='{device}': torch sees no GPU to hold the dataset: use device='cpu'.")
     free, _ = torch.cuda.mem_get_info(device)
     if images.nbytes > free:
-        raise InputError(f"device='{device}': the dataset needs {images.nbytes / 2**30:.1f} GiB, but "
-                         f"{free / 2**30:.1f} GiB are free on that GPU: use device='cpu'.")
+        raise InputError(
+            f"device='{device}': the dataset needs {images.nbytes / 2**30:.1f} GiB, but "
+            f"{free / 2**30:.1f} GiB are free on that GPU: use device='cpu'."
+        )

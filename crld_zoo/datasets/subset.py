@@ -10,8 +10,15 @@ import numpy as np
 from crld_zoo.errors import InputError
 
 
-def balanced_subset(labels: np.ndarray, keys: Iterable[bytes], classes: Sequence[str], *,
-                    labels_per_class: int | None = None, fraction: float | None = None, seed: int) -> np.ndarray:
+def balanced_subset(
+    labels: np.ndarray,
+    keys: Iterable[bytes],
+    classes: Sequence[str],
+    *,
+    labels_per_class: int | None = None,
+    fraction: float | None = None,
+    seed: int,
+) -> np.ndarray:
     """Indices of a class-balanced subset, in ascending order.
 
     Of each class the images with the lowest keyed hash (BLAKE2b of the image's key under ``seed``) are kept. The
@@ -40,8 +47,9 @@ def balanced_subset(labels: np.ndarray, keys: Iterable[bytes], classes: Sequence
     if fraction is not None and not 0 < fraction <= 1:
         raise InputError(f'fraction must lie above 0 and be at most 1, not {fraction}.')
     salt = hashlib.blake2b(str(seed).encode(), digest_size=32).digest()
-    order = np.array([int.from_bytes(hashlib.blake2b(key, digest_size=8, key=salt).digest(), 'big') for key in keys],
-                     dtype=np.uint64)
+    order = np.array(
+        [int.from_bytes(hashlib.blake2b(key, digest_size=8, key=salt).digest(), 'big') for key in keys], dtype=np.uint64
+    )
     kept = []
     for label, name in enumerate(classes):
         members = np.flatnonzero(labels == label)

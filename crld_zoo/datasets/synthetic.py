@@ -31,12 +31,15 @@ class SyntheticImages(InMemoryDataset):
 
     def __init__(self, num_images: int, num_classes: int, size: int = 32, seed: int = 0, **options) -> None:
         if min(num_images, num_classes, size) < 1:
-            raise InputError('SyntheticImages: num_images, num_classes and size must be at least 1, '
-                             f'not {num_images}, {num_classes} and {size}.')
+            raise InputError(
+                'SyntheticImages: num_images, num_classes and size must be at least 1, '
+                f'not {num_images}, {num_classes} and {size}.'
+            )
         patterns = torch.randint(64, 192, (num_classes, 3, 2, 2), generator=torch.Generator().manual_seed(0))
         patterns = torch.nn.functional.interpolate(patterns.float(), (size, size)).short()
         labels = torch.arange(num_images) % num_classes
-        images = torch.randint(-64, 65, (num_images, 3, size, size), dtype=torch.int16,
-                               generator=torch.Generator().manual_seed(seed))
+        images = torch.randint(
+            -64, 65, (num_images, 3, size, size), dtype=torch.int16, generator=torch.Generator().manual_seed(seed)
+        )
         images.add_(patterns[labels])
         super().__init__(images.to(torch.uint8), labels, [f'class {label}' for label in range(num_classes)], **options)

@@ -40,8 +40,14 @@ class InMemoryTinyImageNet(ImageFiles):
         words = dict(_fields(root / 'words.txt', 2))
         labels = {wnid: label for label, wnid in enumerate(wnids)}
         samples = _train(root, labels) if split == 'train' else _val(root, labels)
-        super().__init__(root, [file for file, _ in samples], [label for _, label in samples],
-                         [words.get(wnid, wnid) for wnid in wnids], size=size, **options)
+        super().__init__(
+            root,
+            [file for file, _ in samples],
+            [label for _, label in samples],
+            [words.get(wnid, wnid) for wnid in wnids],
+            size=size,
+            **options,
+        )
 
 
 def _train(root: Path, labels: dict[str, int]) -> list[tuple[str, int]]:
@@ -58,8 +64,9 @@ def _val(root: Path, labels: dict[str, int]) -> list[tuple[str, int]]:
     annotations, samples = root / 'val' / 'val_annotations.txt', []
     for name, wnid in _fields(annotations, 6):
         if wnid not in labels:
-            raise InputError(f"InMemoryTinyImageNet: {annotations} gives {name} the class '{wnid}', "
-                             'which wnids.txt does not list.')
+            raise InputError(
+                f"InMemoryTinyImageNet: {annotations} gives {name} the class '{wnid}', which wnids.txt does not list."
+            )
         samples.append((f'val/images/{name}', labels[wnid]))
     return samples
 
@@ -70,14 +77,17 @@ def _fields(path: Path, count: int) -> list[tuple[str, str]]:
     for number, line in enumerate(_lines(path), 1):
         parts = line.split('\t')
         if len(parts) != count:
-            raise InputError(f'InMemoryTinyImageNet: line {number} of {path} has {len(parts)} fields instead of '
-                             f'{count}: unpack the published archive again.')
+            raise InputError(
+                f'InMemoryTinyImageNet: line {number} of {path} has {len(parts)} fields instead of '
+                f'{count}: unpack the published archive again.'
+            )
         fields.append((parts[0], parts[1]))
     return fields
 
 
 def _lines(path: Path) -> list[str]:
     if not path.is_file():
-        raise MissingFileError(f'InMemoryTinyImageNet: {path} is not there: set data_root to the unpacked folder '
-                               'tiny-imagenet-200.')
+        raise MissingFileError(
+            f'InMemoryTinyImageNet: {path} is not there: set data_root to the unpacked folder tiny-imagenet-200.'
+        )
     return [line for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]

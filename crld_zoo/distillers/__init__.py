@@ -5,19 +5,36 @@ decorator takes) or :class:`Distiller` (anything else) and registers itself in :
 """
 
 from .base import Distiller, PairDistiller, Prediction
-from .crld import CRLD
-from .cross_entropy import CrossEntropy
-from .dkd import DKD, dkd_loss
-from .kd import KD, kd_loss
-from .logit_standardization import LogitStandardization
-from .mlld import MLLD, mlld_loss
-from .nkd import NKD, nkd_loss
-from .normkd import NormKD, normkd_loss
-from .normkd_dkd import NormKDDKD, normkd_dkd_loss
-from .tf_nkd import TfNKD, tf_nkd_loss
+from .decorators.crld import CRLD
+from .decorators.logit_standardization import LogitStandardization
+from .logits.cross_entropy import CrossEntropy
+from .logits.dkd import DKD, dkd_loss
+from .logits.kd import KD, kd_loss
+from .logits.mlld import MLLD, mlld_loss
+from .logits.nkd import NKD, nkd_loss
+from .logits.normkd import NormKD, normkd_loss
+from .logits.normkd_dkd import NormKDDKD, normkd_dkd_loss
+from .logits.tf_nkd import TfNKD, tf_nkd_loss
 
 __all__ = [
-    'CRLD', 'CrossEntropy', 'DKD', 'Distiller', 'KD', 'LogitStandardization', 'MLLD', 'NKD', 'NormKD', 'NormKDDKD',
-    'PairDistiller', 'Prediction', 'TfNKD', 'dkd_loss', 'kd_loss', 'mlld_loss', 'nkd_loss', 'normkd_dkd_loss',
-    'normkd_loss', 'tf_nkd_loss',
+    'CRLD',
+    'CrossEntropy',
+    'DKD',
+    'Distiller',
+    'KD',
+    'LogitStandardization',
+    'MLLD',
+    'NKD',
+    'NormKD',
+    'NormKDDKD',
+    'PairDistiller',
+    'Prediction',
+    'TfNKD',
+    'dkd_loss',
+    'kd_loss',
+    'mlld_loss',
+    'nkd_loss',
+    'normkd_dkd_loss',
+    'normkd_loss',
+    'tf_nkd_loss',
 ]

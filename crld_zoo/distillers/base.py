@@ -87,15 +87,16 @@ class PairDistiller(Distiller):
     def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
         """The loss of each sample, ``(N,)``: unweighted, with the method's own schedule applied."""
 
-    def distill(self, student: dict[str, Prediction], teacher: dict[str, Prediction],
-                target: Tensor) -> dict[str, Tensor]:
+    def distill(
+        self, student: dict[str, Prediction], teacher: dict[str, Prediction], target: Tensor
+    ) -> dict[str, Tensor]:
         """The weighted terms that come from the teacher; a method of several views or terms overrides this."""
         return dict(loss_kd=self.kd_weight * self.pair_loss(student['weak'], teacher['weak'], target).mean())
 
-    def forward(self, student: dict[str, Prediction], teacher: dict[str, Prediction],
-                target: Tensor) -> dict[str, Tensor]:
-        return dict(loss_ce=self.ce_weight * self.label_loss(student, target),
-                    **self.distill(student, teacher, target))
+    def forward(
+        self, student: dict[str, Prediction], teacher: dict[str, Prediction], target: Tensor
+    ) -> dict[str, Tensor]:
+        return dict(loss_ce=self.ce_weight * self.label_loss(student, target), **self.distill(student, teacher, target))
 
 
 def build_pair_distiller(distiller: dict | Distiller, decorator: str) -> PairDistiller:
@@ -108,12 +109,19 @@ def build_pair_distiller(distiller: dict | Distiller, decorator: str) -> PairDis
         distiller = DISTILLERS.build(distiller)
     if not isinstance(distiller, PairDistiller):
         name = type(distiller).__name__
-        why = ('it is no distiller' if not isinstance(distiller, Distiller)
-               else 'it learns from no teacher' if not distiller.needs_teacher
-               else 'it combines several views itself and must be the outermost' if len(distiller.views) > 1
-               else 'it has no loss between one student and one teacher prediction')
-        raise InputError(f'{decorator} cannot decorate {name}: {why}. {decorator}(distiller=…) takes a distiller with '
-                         f'a pair loss, such as KD or DKD (a subclass of PairDistiller).')
+        why = (
+            'it is no distiller'
+            if not isinstance(distiller, Distiller)
+            else 'it learns from no teacher'
+            if not distiller.needs_teacher
+            else 'it combines several views itself and must be the outermost'
+            if len(distiller.views) > 1
+            else 'it has no loss between one student and one teacher prediction'
+        )
+        raise InputError(
+            f'{decorator} cannot decorate {name}: {why}. {decorator}(distiller=…) takes a distiller with '
+            f'a pair loss, such as KD or DKD (a subclass of PairDistiller).'
+        )
     return distiller
 
 

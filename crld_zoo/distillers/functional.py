@@ -68,6 +68,8 @@ def other_logits(logits: Tensor, target: Tensor) -> Tensor:
 
 def _column(target: Tensor) -> Tensor:
     if target.is_floating_point() or target.dim() != 1:
-        raise InputError(f'this distiller needs one class index a sample, but the labels have shape '
-                         f'{tuple(target.shape)} and type {target.dtype}: remove Mixup, CutMix and one-hot labels.')
+        raise InputError(
+            f'this distiller needs one class index a sample, but the labels have shape '
+            f'{tuple(target.shape)} and type {target.dtype}: remove Mixup, CutMix and one-hot labels.'
+        )
     return target[:, None]

@@ -1,11 +1,10 @@
-"""Training that loses nothing: checkpoints, exact resume, preemption, divergence; what the commands run."""
+"""Training that loses nothing: checkpoints, exact resume, preemption, divergence."""
 
 from . import storage  # noqa: F401  first: it makes MMEngine's local storage write whole files
 from .amp import Bf16OptimWrapper
 from .checkpoint_hook import CheckpointHook
 from .checkpoints import check_fits, check_whole, find_resume_checkpoint, load_weights_only
 from .divergence import DivergenceError, DivergenceHook
-from .launch import load_config, main_guard, prepare, run_test, run_train
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .preemption import PREEMPTED, PreemptionHook, stopping_in_order
 from .randomness import SeededBatchSampler, SeededDataset
@@ -14,8 +13,22 @@ from .teacher_check import TeacherAccuracyHook
 from .throughput import ThroughputHook
 
 __all__ = [
-    'Bf16OptimWrapper', 'CheckpointHook', 'DivergenceError', 'DivergenceHook', 'EpochBasedTrainLoop',
-    'IterBasedTrainLoop', 'PREEMPTED', 'PreemptionHook', 'RuntimeInfoHook', 'SeededBatchSampler', 'SeededDataset',
-    'TeacherAccuracyHook', 'ThroughputHook', 'check_fits', 'check_whole', 'find_resume_checkpoint', 'load_config',
-    'load_weights_only', 'main_guard', 'prepare', 'run_test', 'run_train', 'stopping_in_order',
+    'Bf16OptimWrapper',
+    'CheckpointHook',
+    'DivergenceError',
+    'DivergenceHook',
+    'EpochBasedTrainLoop',
+    'IterBasedTrainLoop',
+    'PREEMPTED',
+    'PreemptionHook',
+    'RuntimeInfoHook',
+    'SeededBatchSampler',
+    'SeededDataset',
+    'TeacherAccuracyHook',
+    'ThroughputHook',
+    'check_fits',
+    'check_whole',
+    'find_resume_checkpoint',
+    'load_weights_only',
+    'stopping_in_order',
 ]

@@ -18,8 +18,20 @@ from crld_zoo.errors import InputError, MissingFileError
 RUN_FILE = '.run'
 """Name of the file that says which run a work directory belongs to."""
 
-_DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, NotImplementedError, RuntimeError,
-           ValueError, LookupError, TypeError, AttributeError, pickle.UnpicklingError)
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    pickle.UnpicklingError,
+)
 _TO_RESUME = ('meta', 'message_hub', 'state_dict', 'optimizer')
 
 
@@ -66,8 +78,10 @@ def read_seed(path: str | Path) -> int:
     content = load_weights_only(path)
     missing = [key for key in _TO_RESUME if key not in content]
     if missing:
-        raise InputError(f'{path} cannot be resumed from, it has no {", ".join(missing)}: resume from a regular '
-                         'checkpoint, or start from these weights with load_from.')
+        raise InputError(
+            f'{path} cannot be resumed from, it has no {", ".join(missing)}: resume from a regular '
+            'checkpoint, or start from these weights with load_from.'
+        )
     return content['meta']['seed']
 
 
@@ -108,17 +122,26 @@ def check_fits(model: nn.Module, path: str | Path) -> None:
     content = load_weights_only(path)
     given, needed = (
         {name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)}
-        for state in (content['state_dict'], getattr(model, 'module', model).state_dict()))
+        for state in (content['state_dict'], getattr(model, 'module', model).state_dict())
+    )
     problems = {
         'missing': sorted(needed.keys() - given.keys()),
         'unknown': sorted(given.keys() - needed.keys()),
-        'of another shape': [f'{name} {given[name]} instead of {needed[name]}' for name in sorted(needed)
-                             if given.get(name, needed[name]) != needed[name]]}
-    told = [f'{problem}: {", ".join(names[:3])}{f" and {len(names) - 3} more" if len(names) > 3 else ""}'
-            for problem, names in problems.items() if names]
+        'of another shape': [
+            f'{name} {given[name]} instead of {needed[name]}'
+            for name in sorted(needed)
+            if given.get(name, needed[name]) != needed[name]
+        ],
+    }
+    told = [
+        f'{problem}: {", ".join(names[:3])}{f" and {len(names) - 3} more" if len(names) > 3 else ""}'
+        for problem, names in problems.items()
+        if names
+    ]
     if told:
-        raise InputError(f'{path} does not fit the model of this config ({"; ".join(told)}): use the config it was '
-                         'trained with.')
+        raise InputError(
+            f'{path} does not fit the model of this config ({"; ".join(told)}): use the config it was trained with.'
+        )
 
 
 def _read(path: Path) -> dict:
@@ -132,8 +155,9 @@ def _read(path: Path) -> dict:
                         archive.read(name)
         content = torch.load(path, map_location='cpu', mmap=zipped, weights_only=True)
     except pickle.UnpicklingError as error:
-        raise InputError(f'{path} is damaged, or holds more than weights and could run code: '
-                         f'{str(error).splitlines()[0]}') from error
+        raise InputError(
+            f'{path} is damaged, or holds more than weights and could run code: {str(error).splitlines()[0]}'
+        ) from error
     except _DAMAGE as error:
         raise InputError(f'{path} is damaged: {str(error).splitlines()[0] if str(error) else "it is empty"}') from error
     if not isinstance(content, dict):
@@ -142,5 +166,6 @@ def _read(path: Path) -> dict:
 
 
 def _log_skipped(reason: InputError) -> None:
-    print_log(f'skipped while looking for a checkpoint to go on from: {reason}', logger='current',
-              level=logging.WARNING)
+    print_log(
+        f'skipped while looking for a checkpoint to go on from: {reason}', logger='current', level=logging.WARNING
+    )

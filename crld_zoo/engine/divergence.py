@@ -45,8 +45,9 @@ class DivergenceHook(Hook):
 
     def __init__(self, max_skips: int = 0, interval: int = 50) -> None:
         if max_skips < 0 or interval < 1:
-            raise InputError(f'DivergenceHook: max_skips must be 0 or more and interval 1 or more, not {max_skips} and '
-                             f'{interval}.')
+            raise InputError(
+                f'DivergenceHook: max_skips must be 0 or more and interval 1 or more, not {max_skips} and {interval}.'
+            )
         self.max_skips = max_skips
         self.interval = interval
         self._terms: tuple[str, ...] = ()
@@ -59,8 +60,10 @@ class DivergenceHook(Hook):
     def before_train(self, runner) -> None:
         """Start to look at the model's losses."""
         if self.max_skips and getattr(runner.optim_wrapper, '_accumulative_counts', 1) > 1:
-            raise InputError('DivergenceHook: steps cannot be skipped while gradients are accumulated: set max_skips=0 '
-                             'or accumulative_counts=1.')
+            raise InputError(
+                'DivergenceHook: steps cannot be skipped while gradients are accumulated: set max_skips=0 '
+                'or accumulative_counts=1.'
+            )
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         handles = [model.register_forward_hook(lambda module, _, losses: self._look(runner, module, losses))]
         if self.max_skips:
@@ -83,8 +86,9 @@ class DivergenceHook(Hook):
         finite = torch.stack([weight.detach().isfinite().all() for _, weight in named])
         if not finite.all():
             name = named[finite.tolist().index(False)][0]
-            raise DivergenceError(f'the weight {name} is not finite after iteration {checkpoint["meta"]["iter"]}: '
-                                  f'{self._remedy(runner)}')
+            raise DivergenceError(
+                f'the weight {name} is not finite after iteration {checkpoint["meta"]["iter"]}: {self._remedy(runner)}'
+            )
 
     def after_train(self, runner) -> None:
         """Stop to look."""
@@ -123,9 +127,11 @@ class DivergenceHook(Hook):
         for buffer, kept in zip(module.buffers(), self._buffers, strict=True):
             buffer.copy_(kept)
         terms = [term for term, is_bad in zip(self._terms, bad.tolist(), strict=True) if is_bad]
-        runner.logger.warning(f'{", ".join(terms) or "a loss of another process"} is not finite at iteration '
-                              f'{runner.iter + 1} of epoch {runner.epoch + 1}: this step is skipped '
-                              f'({skipped} of {self.max_skips}).')
+        runner.logger.warning(
+            f'{", ".join(terms) or "a loss of another process"} is not finite at iteration '
+            f'{runner.iter + 1} of epoch {runner.epoch + 1}: this step is skipped '
+            f'({skipped} of {self.max_skips}).'
+        )
         raise StepSkipped
 
     def _keep_buffers(self, module: nn.Module, _) -> None:
@@ -135,21 +141,30 @@ class DivergenceHook(Hook):
     def _read(self, runner) -> None:
         if self._first_bad is None:
             return
-        first = {term: iteration for term, iteration in zip(self._terms, self._first_bad.tolist(), strict=True)
-                 if iteration >= 0}
+        first = {
+            term: iteration
+            for term, iteration in zip(self._terms, self._first_bad.tolist(), strict=True)
+            if iteration >= 0
+        }
         if first:
             earliest = min(first.values())
             terms = ', '.join(term for term, iteration in first.items() if iteration == earliest)
-            raise DivergenceError(f'{terms} is not finite at iteration {earliest + 1} (epoch {runner.epoch + 1}): '
-                                  f'{self._remedy(runner)}')
+            raise DivergenceError(
+                f'{terms} is not finite at iteration {earliest + 1} (epoch {runner.epoch + 1}): {self._remedy(runner)}'
+            )
 
     @staticmethod
     def _remedy(runner) -> str:
         note = Path(runner.work_dir, 'last_checkpoint')
-        last = (f'the last good checkpoint is {note.read_text()}' if note.is_file()
-                else 'there is no checkpoint from before')
-        return (f'the run stops and saves nothing more; {last}; lower the learning rate, clip the gradients, or let '
-                'DivergenceHook skip such steps (max_skips).')
+        last = (
+            f'the last good checkpoint is {note.read_text()}'
+            if note.is_file()
+            else 'there is no checkpoint from before'
+        )
+        return (
+            f'the run stops and saves nothing more; {last}; lower the learning rate, clip the gradients, or let '
+            'DivergenceHook skip such steps (max_skips).'
+        )
 
 
 def _mean(loss: Tensor | list[Tensor]) -> Tensor:

@@ -32,8 +32,9 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
 
     def __init__(self, runner, dataloader: dict, **options) -> None:
         if not isinstance(dataloader, dict):
-            raise InputError('train_dataloader must be a config: a loader that is built already cannot be resumed '
-                             'exactly.')
+            raise InputError(
+                'train_dataloader must be a config: a loader that is built already cannot be resumed exactly.'
+            )
         super().__init__(runner, seeded_loader(dataloader), **options)
         runner.message_hub.update_info_dict(dict(batches_done=0, last_validated=0))
 
@@ -54,9 +55,11 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
         runner, hub, epoch = self.runner, self.runner.message_hub, self._epoch
         done = hub.get_info('batches_done')
         if done > len(self.dataloader) or (done and hub.get_info('batches_per_epoch') != len(self.dataloader)):
-            raise InputError(f"the checkpoint stands in the middle of an epoch of {hub.get_info('batches_per_epoch')} "
-                             f'batches, but now an epoch has {len(self.dataloader)}: resume with the data, batch size '
-                             'and number of processes it was made with, or from the end of an epoch.')
+            raise InputError(
+                f'the checkpoint stands in the middle of an epoch of {hub.get_info("batches_per_epoch")} '
+                f'batches, but now an epoch has {len(self.dataloader)}: resume with the data, batch size '
+                'and number of processes it was made with, or from the end of an epoch.'
+            )
         hub.update_info('batches_per_epoch', len(self.dataloader))
         rank = get_rank()
         seed_generators(Stream.EPOCH, runner.seed, epoch, rank=rank)
@@ -88,9 +91,12 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
     def _validate_if_due(self) -> None:
         runner, epoch = self.runner, self._epoch
         self._decide_current_val_interval()
-        if (runner.val_loop is None or epoch < self.val_begin
-                or epoch <= runner.message_hub.get_info('last_validated')
-                or (epoch % self.val_interval and epoch != self._max_epochs)):
+        if (
+            runner.val_loop is None
+            or epoch < self.val_begin
+            or epoch <= runner.message_hub.get_info('last_validated')
+            or (epoch % self.val_interval and epoch != self._max_epochs)
+        ):
             return
         # Only the hooks that follow a complete validation save a checkpoint before the next iteration.
         runner.message_hub.update_info('last_validated', epoch)

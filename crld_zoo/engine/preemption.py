@@ -27,7 +27,7 @@ PREEMPTED = 75
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 """What schedulers send ahead of the end."""
 
-_ONE_REQUEST = 2.  # seconds: a scheduler signals every process of a job, and a launcher passes its own signal on
+_ONE_REQUEST = 2.0  # seconds: a scheduler signals every process of a job, and a launcher passes its own signal on
 
 
 class _Stop:

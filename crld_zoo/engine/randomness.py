@@ -78,8 +78,11 @@ class SeededBatchSampler(Sampler):
     def __init__(self, sampler: Sampler, batch_size: int, drop_last: bool = False, batches: dict | None = None) -> None:
         self.sampler = sampler
         self.batch_size = batch_size
-        self.batches = BatchSampler(sampler, batch_size, drop_last) if batches is None else DATA_SAMPLERS.build(
-            batches, default_args=dict(sampler=sampler, batch_size=batch_size))
+        self.batches = (
+            BatchSampler(sampler, batch_size, drop_last)
+            if batches is None
+            else DATA_SAMPLERS.build(batches, default_args=dict(sampler=sampler, batch_size=batch_size))
+        )
         self.place(seed=0, epoch=0, first=0)
 
     def place(self, seed: int, epoch: int, first: int) -> None:
@@ -133,6 +136,7 @@ class SeededDataset(Dataset):
 def seeded_loader(dataloader: dict) -> dict:
     """A loader's config with its dataset and its batches under the seeds of this module."""
     config = dict(dataloader)
-    batch_sampler = dict(type='SeededBatchSampler', drop_last=config.pop('drop_last', False),
-                         batches=config.pop('batch_sampler', None))
+    batch_sampler = dict(
+        type='SeededBatchSampler', drop_last=config.pop('drop_last', False), batches=config.pop('batch_sampler', None)
+    )
     return dict(config, dataset=dict(type='SeededDataset', dataset=config['dataset']), batch_sampler=batch_sampler)

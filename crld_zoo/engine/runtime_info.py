@@ -35,10 +35,10 @@ class RuntimeInfoHook(mmengine.hooks.RuntimeInfoHook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
         """Note the step's losses down."""
         if outputs is not None:
-            self._noted.append({name: value.detach() if isinstance(value, Tensor) else value
-                                for name, value in outputs.items()})
-        if (self.every_n_inner_iters(batch_idx, self._interval)
-                or self.end_of_epoch(runner.train_dataloader, batch_idx)):
+            self._noted.append(
+                {name: value.detach() if isinstance(value, Tensor) else value for name, value in outputs.items()}
+            )
+        if self.every_n_inner_iters(batch_idx, self._interval) or self.end_of_epoch(runner.train_dataloader, batch_idx):
             self._read(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
@@ -54,8 +54,9 @@ class RuntimeInfoHook(mmengine.hooks.RuntimeInfoHook):
 
     def _read(self, runner: Runner) -> None:
         tensors = [value for step in self._noted for value in step.values() if isinstance(value, Tensor)]
-        values = iter(torch.stack([tensor.reshape(()).to(tensors[0].device) for tensor in tensors]).tolist()
-                      if tensors else ())
+        values = iter(
+            torch.stack([tensor.reshape(()).to(tensors[0].device) for tensor in tensors]).tolist() if tensors else ()
+        )
         for step in self._noted:
             for name, value in step.items():
                 runner.message_hub.update_scalar(f'train/{name}', next(values) if isinstance(value, Tensor) else value)

@@ -34,8 +34,10 @@ def write_whole(data: bytes, path: str | Path) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
-        raise InputError(f'{path} ({len(data) / 1e6:.1f} MB) could not be written ({error.strerror}): make room, then '
-                         'go on with --resume; what was saved before is intact.') from error
+        raise InputError(
+            f'{path} ({len(data) / 1e6:.1f} MB) could not be written ({error.strerror}): make room, then '
+            'go on with --resume; what was saved before is intact.'
+        ) from error
 
 
 def remove_unfinished(folder: str | Path) -> None:

@@ -43,7 +43,7 @@ class TeacherAccuracyHook(Hook):
         InputError: The teacher is further below.
     """
 
-    def __init__(self, tolerance: float = 5.) -> None:
+    def __init__(self, tolerance: float = 5.0) -> None:
         if tolerance < 0:
             raise InputError(f'tolerance={tolerance} of TeacherAccuracyHook: percentage points, 0 or more')
         self.tolerance = tolerance
@@ -80,7 +80,8 @@ class TeacherAccuracyHook(Hook):
                 f'the teacher {teacher.name} has a top-1 of {accuracy:.2f} on the validation set, far below the '
                 f'{teacher.expect:.2f} that its config expects; the usual causes: its normalization (mean and std), '
                 'the order of the channels (bgr), the order of the classes (classes), the size of its images (size), '
-                'a checkpoint of another data set; if the figure is right, correct expect')
+                'a checkpoint of another data set; if the figure is right, correct expect'
+            )
 
 
 @torch.no_grad()
@@ -101,7 +102,7 @@ def measure_accuracy(model: nn.Module, teacher: nn.Module, loader: DataLoader) -
     shards = all_gather_object(torch.cat(correct))
     length = min(len(shard) for shard in shards)
     in_order = torch.stack([shard[:length] for shard in shards], 1).flatten()  # the last ones fill up the shards
-    return 100. * in_order[:len(loader.dataset)].double().mean().item()
+    return 100.0 * in_order[: len(loader.dataset)].double().mean().item()
 
 
 def _labels(data_samples: Tensor | list) -> Tensor:

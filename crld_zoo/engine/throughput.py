@@ -61,8 +61,9 @@ class ThroughputHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
         """The batch has come; give the figures out if this iteration is going to be logged."""
         waited = time.perf_counter() - self._end
-        if self._iterations and (self.every_n_inner_iters(batch_idx, self._interval)
-                                 or self.end_of_epoch(runner.train_dataloader, batch_idx)):
+        if self._iterations and (
+            self.every_n_inner_iters(batch_idx, self._interval) or self.end_of_epoch(runner.train_dataloader, batch_idx)
+        ):
             self._report(runner)
         self._waiting += waited
 
@@ -75,7 +76,7 @@ class ThroughputHook(Hook):
         self._end = now
 
     def _reset(self) -> None:
-        self._iterations, self._images, self._seconds, self._waiting = 0, 0, 0., 0.
+        self._iterations, self._images, self._seconds, self._waiting = 0, 0, 0.0, 0.0
 
     def _report(self, runner: Runner) -> None:
         share = self._waiting / self._seconds
@@ -97,15 +98,19 @@ def _remedy(runner: Runner) -> str:
     images = getattr(loader.dataset, 'images', None)
     if isinstance(images, Tensor):
         if loader.num_workers:
-            return ('the images are in memory, where workers only cost: set train_dataloader.num_workers=0 and '
-                    'persistent_workers=False.')
+            return (
+                'the images are in memory, where workers only cost: set train_dataloader.num_workers=0 and '
+                'persistent_workers=False.'
+            )
         if images.device.type == 'cpu' and next(runner.model.parameters()).is_cuda:
             return "keep the images on the GPU: set train_dataloader.dataset.device='cuda'."
         return 'the network is done before the next batch is indexed: a larger train_dataloader.batch_size helps.'
     cores = os.cpu_count() or 1
     if loader.num_workers < cores:
-        return (f'raise train_dataloader.num_workers (it is {loader.num_workers}, the machine has {cores} cores), or '
-                'take an in-memory data set where the images fit.')
+        return (
+            f'raise train_dataloader.num_workers (it is {loader.num_workers}, the machine has {cores} cores), or '
+            'take an in-memory data set where the images fit.'
+        )
     if not loader.persistent_workers:
         return 'set train_dataloader.persistent_workers=True, or take an in-memory data set where the images fit.'
     return 'take an in-memory data set where the images fit, or store them smaller: every core loads already.'

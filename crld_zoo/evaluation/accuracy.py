@@ -31,7 +31,7 @@ class Accuracy(PerSampleMetric, mmpretrain.evaluation.Accuracy):
         InputError: A ``topk`` below 1 or above the number of classes.
     """
 
-    def __init__(self, topk=(1,), thrs=0., collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(self, topk=(1,), thrs=0.0, collect_device: str = 'cpu', prefix: str | None = None) -> None:
         mmpretrain.evaluation.Accuracy.__init__(self, topk, thrs, collect_device, prefix)
         if not self.topk or min(self.topk) < 1:
             raise InputError(f'Accuracy: topk must be 1 or more, not {topk}.')
@@ -40,8 +40,10 @@ class Accuracy(PerSampleMetric, mmpretrain.evaluation.Accuracy):
         """Place (``max(topk)`` where absent) and score of the true class, ``(N, 2)``."""
         depth = max(self.topk)
         if depth > scores.shape[1]:
-            raise InputError(f'Accuracy: topk={depth} is more than the {scores.shape[1]} classes of the model: change '
-                             'val_evaluator and test_evaluator.')
+            raise InputError(
+                f'Accuracy: topk={depth} is more than the {scores.shape[1]} classes of the model: change '
+                'val_evaluator and test_evaluator.'
+            )
         best, classes = scores.topk(depth)
         hit = classes == target[:, None]
         places = torch.arange(depth, device=scores.device)
@@ -57,5 +59,6 @@ class Accuracy(PerSampleMetric, mmpretrain.evaluation.Accuracy):
                 suffix = '_no-thr' if threshold is None else f'_thr-{threshold:.2f}'
                 # mmpretrain's arithmetic, for the same last digit
                 metrics[f'top{k}{suffix if len(self.thrs) > 1 else ""}'] = (
-                    correct.float().sum().mul_(100. / len(rows)).item())
+                    correct.float().sum().mul_(100.0 / len(rows)).item()
+                )
         return metrics

@@ -18,6 +18,8 @@ def agreement(scores_a: Tensor, scores_b: Tensor) -> float:
         InputError: Scores of different shapes, or none at all.
     """
     if scores_a.shape != scores_b.shape or scores_a.ndim != 2 or not len(scores_a):
-        raise InputError('agreement: the two score matrices must be (N, K) of the same samples, not '
-                         f'{tuple(scores_a.shape)} and {tuple(scores_b.shape)}.')
+        raise InputError(
+            'agreement: the two score matrices must be (N, K) of the same samples, not '
+            f'{tuple(scores_a.shape)} and {tuple(scores_b.shape)}.'
+        )
     return (scores_a.argmax(1) == scores_b.argmax(1)).double().mean().item()

@@ -65,6 +65,8 @@ class CalibrationError(PerSampleMetric):
         """``ece``, from 0 to 1."""
         confidence, correct, total = rows.unbind(1)
         if ((total - 1).abs() > 0.02).any():  # bf16 probabilities of 1,000 classes may be that far off
-            raise InputError('CalibrationError: pred_score must be probabilities, but the scores of a sample sum to '
-                             f'{total.min():.4g} to {total.max():.4g}, not to 1: are they logits?')
+            raise InputError(
+                'CalibrationError: pred_score must be probabilities, but the scores of a sample sum to '
+                f'{total.min():.4g} to {total.max():.4g}, not to 1: are they logits?'
+            )
         return dict(ece=expected_calibration_error(confidence, correct, bins=self.bins))

@@ -50,6 +50,8 @@ def test_run(config: Config, checkpoint: str) -> TestRun:
     model = MODELS.build({**config.model, 'teacher': None}).eval()
     load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
     records = [record for batch in Runner.build_dataloader(config.test_dataloader) for record in model.val_step(batch)]
-    return TestRun(scores=torch.cat([record['pred_score'] for record in records]),
-                   target=torch.cat([record['gt_label'] for record in records]),
-                   parameters=sum(parameter.numel() for parameter in model.student.parameters()))
+    return TestRun(
+        scores=torch.cat([record['pred_score'] for record in records]),
+        target=torch.cat([record['gt_label'] for record in records]),
+        parameters=sum(parameter.numel() for parameter in model.student.parameters()),
+    )

@@ -52,8 +52,10 @@ class PerSampleMetric(BaseMetric):
         scores = join([sample['pred_score'] for sample in data_samples]).float()
         target = torch.cat([sample['gt_label'] for sample in data_samples]).to(scores.device)
         if len(scores) != len(target):
-            raise InputError(f'{type(self).__name__}: each sample needs one label, but there are {len(target)} labels '
-                             f'for {len(scores)} predictions.')
+            raise InputError(
+                f'{type(self).__name__}: each sample needs one label, but there are {len(target)} labels '
+                f'for {len(scores)} predictions.'
+            )
         self.results.append(self.rows(scores, target))
 
     def evaluate(self, size: int) -> dict[str, float]:

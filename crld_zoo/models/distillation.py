@@ -11,13 +11,14 @@ from mmengine.model import BaseModel
 from mmpretrain.models.classifiers import BaseClassifier
 from torch import Tensor, nn
 
+from crld_zoo.compat import corrupts_memory_in_channels_last
 from crld_zoo.distillers import Distiller, Prediction
 from crld_zoo.errors import InputError
+from crld_zoo.networks.compilation import ForwardPass
+from crld_zoo.networks.sources import build_network, count_classes, logits_and_features
 from crld_zoo.registry import DISTILLERS, MODELS
+from crld_zoo.views import ViewPreprocessor
 
-from .compilation import ForwardPass
-from .preprocessor import ViewPreprocessor
-from .sources import build_network, count_classes, logits_and_features
 from .teacher import Teacher
 
 
@@ -46,7 +47,7 @@ class Distillation(BaseModel):
     a distiller has parameters of its own, they stand beside them as ``distiller.*``.
 
     Args:
-        student: The classifier: a config dict or a name (see :mod:`crld_zoo.models.sources`), a dict of
+        student: The classifier: a config dict or a name (see :mod:`crld_zoo.networks.sources`), a dict of
             :func:`build_network`'s arguments, or the module.
         distiller: Config of a distiller, or the module.
         teacher: Arguments of a :class:`Teacher` (or another ``type`` with its interface), a classifier's config dict or
@@ -56,15 +57,21 @@ class Distillation(BaseModel):
             those of a view. ``'concat'`` runs all views at once: faster, other statistics, not to be compared with
             ``'separate'``.
         compile: Whether or how to compile the student's forward pass in training, see
-            :class:`~crld_zoo.models.compilation.ForwardPass`. The teacher has an option of the same name.
+            :class:`~crld_zoo.networks.compilation.ForwardPass`. The teacher has an option of the same name.
 
     Raises:
         InputError: Teacher and student have different class counts, or an option is impossible.
     """
 
-    def __init__(self, student: str | dict | nn.Module, distiller: dict | Distiller,
-                 teacher: str | dict | nn.Module | None = None, data_preprocessor: dict | nn.Module | None = None,
-                 student_forward: str = 'separate', compile: bool | dict | None = None) -> None:
+    def __init__(
+        self,
+        student: str | dict | nn.Module,
+        distiller: dict | Distiller,
+        teacher: str | dict | nn.Module | None = None,
+        data_preprocessor: dict | nn.Module | None = None,
+        student_forward: str = 'separate',
+        compile: bool | dict | None = None,
+    ) -> None:
         if isinstance(data_preprocessor, dict):  # BaseModel would look it up among mmengine's where no scope is set
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor)
@@ -78,8 +85,14 @@ class Distillation(BaseModel):
             self.data_preprocessor.needed_views = self.distiller.views
         self._teacher = _Outside(self._build_teacher(teacher))
         if self.distiller.needs_features and (compile or getattr(self.teacher, 'is_compiled', False)):
-            raise InputError(f'{type(self.distiller).__name__} looks at features, which compiled networks do not give '
-                             'out: leave model.compile and model.teacher.compile out.')
+            raise InputError(
+                f'{type(self.distiller).__name__} looks at features, which compiled networks do not give '
+                'out: leave model.compile and model.teacher.compile out.'
+            )
+        if getattr(self.data_preprocessor, 'channels_last', False) and any(
+            corrupts_memory_in_channels_last(network) for network in (self.student, self.teacher) if network
+        ):
+            self.data_preprocessor.channels_last = False
         if getattr(self.data_preprocessor, 'channels_last', False):
             self.to(memory_format=torch.channels_last)  # else each convolution converts its weights
         self.register_state_dict_post_hook(_name_student_keys_plainly)
@@ -90,8 +103,9 @@ class Distillation(BaseModel):
         """The frozen teacher; None where there is none."""
         return self._teacher.module
 
-    def forward(self, inputs: Tensor | dict[str, Tensor], data_samples: list | Tensor | None = None,
-                mode: str = 'tensor'):
+    def forward(
+        self, inputs: Tensor | dict[str, Tensor], data_samples: list | Tensor | None = None, mode: str = 'tensor'
+    ):
         """Run in one of MMEngine's three modes.
 
         Args:
@@ -128,8 +142,10 @@ class Distillation(BaseModel):
         if not self.distiller.needs_teacher:
             return {}
         if self.teacher is None:
-            raise InputError(f'{type(self.distiller).__name__} learns from a teacher, but model.teacher is None: '
-                             'give one, or train with CrossEntropy.')
+            raise InputError(
+                f'{type(self.distiller).__name__} learns from a teacher, but model.teacher is None: '
+                'give one, or train with CrossEntropy.'
+            )
         return _predict(self._run_teacher, views, together=True)
 
     def predict(self, inputs: Tensor, data_samples: list | Tensor | None = None) -> list:
@@ -151,8 +167,11 @@ class Distillation(BaseModel):
         if teacher is None:
             return None
         if not self.distiller.needs_teacher:
-            print_log(f'{type(self.distiller).__name__} learns from no teacher: model.teacher is left out.',
-                      logger='current', level=logging.WARNING)
+            print_log(
+                f'{type(self.distiller).__name__} learns from no teacher: model.teacher is left out.',
+                logger='current',
+                level=logging.WARNING,
+            )
             return None
         if not isinstance(teacher, nn.Module):
             if isinstance(teacher, str) or _is_classifier(teacher):
@@ -166,9 +185,11 @@ class Distillation(BaseModel):
         views = inputs if isinstance(inputs, dict) else {'weak': inputs}
         missing = [name for name in self.distiller.views if name not in views]
         if missing:
-            raise InputError(f'{type(self.distiller).__name__} needs the views {", ".join(self.distiller.views)}, but '
-                             f'the data has only {", ".join(views)}: define {", ".join(missing)} in '
-                             'model.data_preprocessor.views or with MultiView in the training pipeline.')
+            raise InputError(
+                f'{type(self.distiller).__name__} needs the views {", ".join(self.distiller.views)}, but '
+                f'the data has only {", ".join(views)}: define {", ".join(missing)} in '
+                'model.data_preprocessor.views or with MultiView in the training pipeline.'
+            )
         return {name: views[name] for name in self.distiller.views}
 
     def _apply(self, fn, recurse: bool = True) -> Distillation:
@@ -197,8 +218,10 @@ def _predict(run: Callable, views: dict[str, Tensor], together: bool) -> dict[st
         return {name: Prediction(*run(view)) for name, view in views.items()}
     sizes = {tuple(view.shape[1:]) for view in views.values()}
     if len(sizes) > 1:
-        raise InputError(f'the views have different sizes ({", ".join(map(str, sorted(sizes)))}) and cannot run in '
-                         'one pass: crop or resize every view to one size.')
+        raise InputError(
+            f'the views have different sizes ({", ".join(map(str, sorted(sizes)))}) and cannot run in '
+            'one pass: crop or resize every view to one size.'
+        )
     logits, features = run(torch.cat(tuple(views.values())))
     per_view = zip(logits.chunk(len(views)), *(feature.chunk(len(views)) for feature in features), strict=True)
     return {name: Prediction(own[0], own[1:]) for name, own in zip(views, per_view, strict=True)}
@@ -222,10 +245,10 @@ _STUDENT = 'student.'
 def _name_student_keys_plainly(module: nn.Module, state_dict: dict, prefix: str, local_metadata: dict) -> None:
     for keys, start in ((state_dict, prefix + _STUDENT), (getattr(state_dict, '_metadata', {}), prefix + _STUDENT)):
         for key in [key for key in keys if key.startswith(start)]:
-            keys[prefix + key[len(start):]] = keys.pop(key)
+            keys[prefix + key[len(start) :]] = keys.pop(key)
 
 
 def _accept_plain_student_keys(module: nn.Module, state_dict: dict, prefix: str, *_) -> None:
     own = tuple(f'{prefix}{name}.' for name in module._modules)
     for key in [key for key in state_dict if key.startswith(prefix) and not key.startswith(own)]:
-        state_dict[f'{prefix}{_STUDENT}{key[len(prefix):]}'] = state_dict.pop(key)
+        state_dict[f'{prefix}{_STUDENT}{key[len(prefix) :]}'] = state_dict.pop(key)

@@ -36,20 +36,27 @@ class TeacherEnsemble(nn.Module):
         InputError: There is no teacher, the weights do not fit, or the teachers' classes differ.
     """
 
-    def __init__(self, teachers: Sequence[Mapping | nn.Module], average: str = 'probabilities',
-                 weights: Sequence[float] | None = None, expect: float | None = None):
+    def __init__(
+        self,
+        teachers: Sequence[Mapping | nn.Module],
+        average: str = 'probabilities',
+        weights: Sequence[float] | None = None,
+        expect: float | None = None,
+    ):
         super().__init__()
         if not teachers:
             raise InputError('TeacherEnsemble needs at least one teacher')
         if average not in AVERAGES:
             raise InputError(f"average='{average}' of TeacherEnsemble: one of {', '.join(AVERAGES)}")
-        weights = [1.] * len(teachers) if weights is None else list(weights)
+        weights = [1.0] * len(teachers) if weights is None else list(weights)
         if len(weights) != len(teachers) or not all(math.isfinite(weight) and weight > 0 for weight in weights):
-            raise InputError(f'weights={weights} of TeacherEnsemble: one number above zero for each of its '
-                             f'{len(teachers)} teachers')
+            raise InputError(
+                f'weights={weights} of TeacherEnsemble: one number above zero for each of its {len(teachers)} teachers'
+            )
         self.teachers = nn.ModuleList(
             teacher if isinstance(teacher, nn.Module) else MODELS.build({'type': 'Teacher', **teacher})
-            for teacher in teachers)
+            for teacher in teachers
+        )
         for other in self.teachers[1:]:
             other.check_classes(self.num_classes)
         self.average = average
@@ -93,8 +100,9 @@ class TeacherEnsemble(nn.Module):
             InputError: Features are needed: those of different networks have no mean.
         """
         if need_features:
-            raise InputError('the distiller asks for features of the teacher, which several teachers cannot give: '
-                             'name one teacher')
+            raise InputError(
+                'the distiller asks for features of the teacher, which several teachers cannot give: name one teacher'
+            )
         return self(inputs), ()
 
     def train(self, mode: bool = True) -> TeacherEnsemble:

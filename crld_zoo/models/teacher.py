@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,12 +12,10 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from crld_zoo.errors import InputError
+from crld_zoo.networks import sources
+from crld_zoo.networks.compilation import ForwardPass
+from crld_zoo.networks.folding import fold_batch_norms
 from crld_zoo.registry import MODELS
-
-from . import sources
-from .compilation import ForwardPass
-from .folding import fold_batch_norms
-from .sharding import keeping_layout, shard_over_processes, whole
 
 _USUAL_SIZES = (32, 224)  # of images, where a network does not say for which it was made
 
@@ -29,8 +27,8 @@ class Teacher(nn.Module):
     It stays in eval mode whatever is asked of it, has no trainable parameter and runs without gradients.
 
     Args:
-        model: A config dict or a name, see the table of :mod:`crld_zoo.models.sources`.
-        checkpoint: A path or URL of its weights in any layout of :mod:`crld_zoo.models.checkpoints`; None for the
+        model: A config dict or a name, see the table of :mod:`crld_zoo.networks.sources`.
+        checkpoint: A path or URL of its weights in any layout of :mod:`crld_zoo.networks.weights`; None for the
             weights that the source itself has (torchvision's, timm's, …), and ``'random'`` where random weights are
             really wanted, as in a test.
         num_classes: The number of outputs of the network, where the source leaves it open or the checkpoint differs
@@ -46,14 +44,12 @@ class Teacher(nn.Module):
             its measured accuracy against.
         dtype: ``'bfloat16'`` or ``'float16'`` to keep and run it in that; the logits are float32 all the same.
         fold: Fold its batch norms into its convolutions: faster, the same answers but for rounding.
-        compile: Whether or how to compile it, see :class:`~crld_zoo.models.compilation.ForwardPass`.
-        shard: Keep it in shares, one a process, each part gathered while it runs: for a teacher that is too large to
-            stand whole on every GPU.
+        compile: Whether or how to compile it, see :class:`~crld_zoo.networks.compilation.ForwardPass`.
         trust_pickle: Allow a checkpoint that runs code while it is read. Only for a file whose origin you trust.
 
     Raises:
         InputError: The weights do not fill the network, or an option does not fit; see also
-            :func:`crld_zoo.models.sources.build_network`.
+            :func:`crld_zoo.networks.sources.build_network`.
 
     Example:
         An ImageNet teacher for three of its classes, on images that it enlarges for itself:
@@ -63,11 +59,23 @@ class Teacher(nn.Module):
             teacher = dict(type='Teacher', model='torchvision::resnet34.IMAGENET1K_V1', classes=[207, 281, 340])
     """
 
-    def __init__(self, model: str | Mapping, checkpoint: str | None = None, *, num_classes: int | None = None,
-                 classes: Sequence[int] | None = None, mean: Sequence[float] | None = None,
-                 std: Sequence[float] | None = None, bgr: bool | None = None, size: int | None = None,
-                 expect: float | None = None, dtype: str | None = None, fold: bool = True,
-                 compile: bool | Mapping | None = None, shard: bool = False, trust_pickle: bool = False):
+    def __init__(
+        self,
+        model: str | Mapping,
+        checkpoint: str | None = None,
+        *,
+        num_classes: int | None = None,
+        classes: Sequence[int] | None = None,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        bgr: bool | None = None,
+        size: int | None = None,
+        expect: float | None = None,
+        dtype: str | None = None,
+        fold: bool = True,
+        compile: bool | Mapping | None = None,
+        trust_pickle: bool = False,
+    ):
         super().__init__()
         if (mean is None) != (std is None):
             raise InputError('a teacher needs both mean and std, or neither')
@@ -96,10 +104,6 @@ class Teacher(nn.Module):
             fold_batch_norms(self.network, self.name, [self.size] if self.size else _USUAL_SIZES)
         if self.dtype is not None:
             self.network.to(self.dtype)
-        if shard and compile:
-            raise InputError(f'the teacher {self.name} cannot be both sharded and compiled: leave shard or compile out')
-        if shard:
-            shard_over_processes(self, f'the teacher {self.name}', 'extract')
         self._call = ForwardPass(self.network, f'teacher {self.name}', compile)
 
     @property
@@ -118,14 +122,17 @@ class Teacher(nn.Module):
             std: The student's standard deviation, likewise.
         """
         if self.mean is None:
-            print_log(f'the teacher {self.name} states no normalization: it sees the images normalized as the '
-                      'student does', logger='current')
+            print_log(
+                f'the teacher {self.name} states no normalization: it sees the images normalized as the student does',
+                logger='current',
+            )
             self.scale = self.shift = None
             return
-        mean, std = (0., 0., 0.) if mean is None else mean, (1., 1., 1.) if std is None else std
+        mean, std = (0.0, 0.0, 0.0) if mean is None else mean, (1.0, 1.0, 1.0) if std is None else std
         _check_normalization(mean, std, 'the student')
-        mean, std, own_mean, own_std = (torch.as_tensor(values, dtype=torch.float64).view(-1, 1, 1)
-                                        for values in (mean, std, self.mean, self.std))
+        mean, std, own_mean, own_std = (
+            torch.as_tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (mean, std, self.mean, self.std)
+        )
         scale, shift = std / own_std, (mean - own_mean) / own_std
         same = torch.equal(mean, own_mean) and torch.equal(std, own_std)
         device = next(self.network.parameters()).device
@@ -139,9 +146,11 @@ class Teacher(nn.Module):
             InputError: It has another.
         """
         if self.num_classes != num_classes:
-            raise InputError(f'the teacher {self.name} has {self.num_classes} classes, the student {num_classes}: '
-                             "say which of the teacher's outputs are the student's classes, in the student's order "
-                             '(classes=[…] of the teacher), or correct the number of classes of one of them')
+            raise InputError(
+                f'the teacher {self.name} has {self.num_classes} classes, the student {num_classes}: '
+                "say which of the teacher's outputs are the student's classes, in the student's order "
+                '(classes=[…] of the teacher), or correct the number of classes of one of them'
+            )
 
     def forward(self, inputs: Tensor) -> Tensor:
         """The logits ``(N, K)``, float32 unless autocast is on, of images ``(N, 3, H, W)``; see :meth:`match_input`."""
@@ -149,7 +158,7 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def extract(self, inputs: Tensor, need_features: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The logits and, if asked for, the feature maps of :func:`crld_zoo.models.sources.logits_and_features`.
+        """The logits and, if asked for, the feature maps of :func:`crld_zoo.networks.sources.logits_and_features`.
 
         Args:
             inputs: Images ``(N, 3, H, W)``, normalized as :meth:`match_input` was told.
@@ -186,17 +195,23 @@ class Teacher(nn.Module):
         """Stay in eval mode: the Runner calls this at every epoch, and a teacher's batch statistics must not move."""
         return super().train(False)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Teacher:
-        return super()._apply(keeping_layout(fn), recurse)
-
     def fingerprint(self) -> str:
         """A digest of all that decides its answers: the weights, and how it sees images."""
-        digest = hashlib.sha256(repr((
-            self.mean, self.std, self.bgr, self.size, str(self.dtype),
-            None if self.classes is None else self.classes.tolist())).encode())
+        digest = hashlib.sha256(
+            repr(
+                (
+                    self.mean,
+                    self.std,
+                    self.bgr,
+                    self.size,
+                    str(self.dtype),
+                    None if self.classes is None else self.classes.tolist(),
+                )
+            ).encode()
+        )
         for key, value in self.network.state_dict().items():
             digest.update(key.encode())
-            digest.update(whole(value).detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
         return digest.hexdigest()
 
 
@@ -215,8 +230,9 @@ def _check_normalization(mean: Sequence[float] | None, std: Sequence[float] | No
     if not all(math.isfinite(value) for value in (*mean, *std)) or min(std) <= 0:
         raise InputError(f'mean={mean} and std={std} of {whose}: finite numbers, the std above zero')
     if max(std) < 1:
-        raise InputError(f'std={std} of {whose} is on the scale 0-1: mean and std are of pixels in 0-255, '
-                         'so multiply both by 255')
+        raise InputError(
+            f'std={std} of {whose} is on the scale 0-1: mean and std are of pixels in 0-255, so multiply both by 255'
+        )
 
 
 def _check_classes(classes: Sequence[int] | None, outputs: int, name: str) -> None:

@@ -151,8 +151,9 @@ def pick(uniform: Tensor, count: int | Tensor) -> Tensor:
     return (uniform * count).long()
 
 
-def check_range(owner: object, name: str, values: tuple[float, float], low: float = -math.inf,
-                high: float = math.inf) -> tuple[float, float]:
+def check_range(
+    owner: object, name: str, values: tuple[float, float], low: float = -math.inf, high: float = math.inf
+) -> tuple[float, float]:
     """``values`` as two floats, in order and within ``low`` and ``high``.
 
     Raises:
@@ -164,8 +165,9 @@ def check_range(owner: object, name: str, values: tuple[float, float], low: floa
         first = second = math.nan
     if not (math.isfinite(first) and math.isfinite(second) and low <= first <= second <= high):
         limits = f' from {low:g} to {high:g}' if math.isfinite(low) else ''
-        raise InputError(f'{type(owner).__name__}: {name} must be two numbers{limits}, the smaller first, '
-                         f'not {values!r}.')
+        raise InputError(
+            f'{type(owner).__name__}: {name} must be two numbers{limits}, the smaller first, not {values!r}.'
+        )
     return first, second
 
 
@@ -193,6 +195,8 @@ def check_size(owner: object, size: int | tuple[int, int]) -> tuple[int, int]:
     except (TypeError, ValueError):
         fine = False
     if not fine:
-        raise InputError(f'{type(owner).__name__}: size must be one or two positive whole numbers of pixels '
-                         f'(height, width), not {size!r}.')
+        raise InputError(
+            f'{type(owner).__name__}: size must be one or two positive whole numbers of pixels '
+            f'(height, width), not {size!r}.'
+        )
     return height, width

@@ -120,7 +120,7 @@ def stream_seed(seed: int, rank: int, iteration: int) -> int:
     triples share their input, and it costs a microsecond where ``numpy.random.SeedSequence`` takes ten or more.
     (torch's CPU generator uses the lower 32 bits only.)
     """
-    digest = hashlib.blake2b(struct.pack('<QqQ', seed % 2 ** 64, rank, iteration), digest_size=8).digest()
+    digest = hashlib.blake2b(struct.pack('<QqQ', seed % 2**64, rank, iteration), digest_size=8).digest()
     return int.from_bytes(digest, 'little')
 
 
@@ -151,15 +151,20 @@ def _check_sizes(sizes: Mapping[str, tuple[int, int] | None]) -> None:
     known = {size: name for name, size in sizes.items() if size is not None}
     if len(known) > 1:
         listed = ', '.join(f"'{name}' {height}x{width}" for (height, width), name in known.items())
-        raise InputError(f'Views: all views must come out in one size, but {listed}: give their last crop or resize '
-                         'the same size.')
+        raise InputError(
+            f'Views: all views must come out in one size, but {listed}: give their last crop or resize the same size.'
+        )
 
 
 def _check_images(images: Tensor) -> None:
     if not isinstance(images, Tensor) or images.dtype != torch.uint8:
         kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
-        raise InputError(f'Views: images must be a uint8 tensor with values from 0 to 255, not {kind}; views are made '
-                         'before the normalization.')
+        raise InputError(
+            f'Views: images must be a uint8 tensor with values from 0 to 255, not {kind}; views are made '
+            'before the normalization.'
+        )
     if images.dim() != 4 or images.shape[1] != 3 or 0 in images.shape:
-        raise InputError('Views: images must be a batch of RGB images, (N, 3, H, W) with at least one pixel, not '
-                         f'{tuple(images.shape)}.')
+        raise InputError(
+            'Views: images must be a batch of RGB images, (N, 3, H, W) with at least one pixel, not '
+            f'{tuple(images.shape)}.'
+        )

@@ -61,13 +61,17 @@ class RandomCrop(ViewOperation):
         self.padding = padding
 
     def transform(self, images: Tensor, uniform: Tensor) -> Tensor:
-        rows, columns = (side + 2 * self.padding - window + 1
-                         for side, window in zip(images.shape[2:], self.output_size, strict=True))
+        rows, columns = (
+            side + 2 * self.padding - window + 1
+            for side, window in zip(images.shape[2:], self.output_size, strict=True)
+        )
         if rows < 1 or columns < 1:
             height, width = images.shape[2:]
-            raise InputError(f'RandomCrop: images of {height}x{width} with a padding of {self.padding} are smaller '
-                             f'than the window of {self.output_size[0]}x{self.output_size[1]}: give a smaller size, '
-                             'more padding, or a Resize before.')
+            raise InputError(
+                f'RandomCrop: images of {height}x{width} with a padding of {self.padding} are smaller '
+                f'than the window of {self.output_size[0]}x{self.output_size[1]}: give a smaller size, '
+                'more padding, or a Resize before.'
+            )
         return crop(images, pick(uniform[0], rows), pick(uniform[1], columns), self.output_size, self.padding)
 
     def extra_repr(self) -> str:
@@ -100,8 +104,9 @@ class RandomFlip(ViewOperation):
 
 def _check_interpolation(owner: object, interpolation: str) -> str:
     if interpolation not in ('bilinear', 'bicubic'):
-        raise InputError(f"{type(owner).__name__}: interpolation must be 'bilinear' or 'bicubic', "
-                         f'not {interpolation!r}.')
+        raise InputError(
+            f"{type(owner).__name__}: interpolation must be 'bilinear' or 'bicubic', not {interpolation!r}."
+        )
     return interpolation
 
 
@@ -149,8 +154,13 @@ class RandomResizedCrop(ViewOperation):
     attempts = 10
     draws = 2 * attempts + 2
 
-    def __init__(self, size: int | tuple[int, int], scale: Sequence[float] = (0.08, 1.0),
-                 ratio: Sequence[float] = (3 / 4, 4 / 3), interpolation: str = 'bilinear') -> None:
+    def __init__(
+        self,
+        size: int | tuple[int, int],
+        scale: Sequence[float] = (0.08, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+        interpolation: str = 'bilinear',
+    ) -> None:
         super().__init__()
         self.output_size = check_size(self, size)
         self.scale = check_range(self, 'scale', scale, 1e-6, 1)
@@ -160,8 +170,8 @@ class RandomResizedCrop(ViewOperation):
     def windows(self, uniform: Tensor, height: int, width: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Top, left, height and width of the windows, integers ``(N,)``."""
         (low, high), (narrow, wide) = self.scale, self.ratio
-        area = (low + (high - low) * uniform[:self.attempts]) * (height * width)
-        shape = (math.log(narrow) + (math.log(wide) - math.log(narrow)) * uniform[self.attempts:-2]).exp()
+        area = (low + (high - low) * uniform[: self.attempts]) * (height * width)
+        shape = (math.log(narrow) + (math.log(wide) - math.log(narrow)) * uniform[self.attempts : -2]).exp()
         columns, rows = (area * shape).sqrt().round().long(), (area / shape).sqrt().round().long()
         fits = (columns > 0) & (columns <= width) & (rows > 0) & (rows <= height)
         first = fits.to(torch.uint8).argmax(0, keepdim=True)

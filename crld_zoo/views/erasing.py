@@ -13,8 +13,9 @@ from crld_zoo.registry import VIEWS
 from .base import ViewOperation, as_mask, check_number
 
 
-def cutout(images: Tensor, share: Tensor, center_x: Tensor, center_y: Tensor,
-           fill: Sequence[int] = (125, 123, 114)) -> Tensor:
+def cutout(
+    images: Tensor, share: Tensor, center_x: Tensor, center_y: Tensor, fill: Sequence[int] = (125, 123, 114)
+) -> Tensor:
     """Cover a square, as FixMatch's public implementations draw it with Pillow.
 
     The square's first row and column are cut off at the border and its side is counted from there, so one that reaches

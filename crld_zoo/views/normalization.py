@@ -10,8 +10,9 @@ from .base import piece_size
 _PIECE = 600_000  # values that the CPU works on at a time, so that they stay in its cache
 
 
-def normalize(images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype = torch.float32, *,
-              channels_last: bool = False) -> Tensor:
+def normalize(
+    images: Tensor, mean: Tensor, std: Tensor, dtype: torch.dtype = torch.float32, *, channels_last: bool = False
+) -> Tensor:
     """``(images - mean) / std``, channel by channel.
 
     Args:

@@ -12,8 +12,22 @@ from crld_zoo.registry import VIEWS
 
 from .base import PoolOperation, ViewOperation, pick
 
-FIXMATCH_POOL = ('AutoContrast', 'Equalize', 'Posterize', 'Solarize', 'Brightness', 'Color', 'Contrast', 'Sharpness',
-                 'Identity', 'Rotate', 'ShearX', 'ShearY', 'TranslateX', 'TranslateY')
+FIXMATCH_POOL = (
+    'AutoContrast',
+    'Equalize',
+    'Posterize',
+    'Solarize',
+    'Brightness',
+    'Color',
+    'Contrast',
+    'Sharpness',
+    'Identity',
+    'Rotate',
+    'ShearX',
+    'ShearY',
+    'TranslateX',
+    'TranslateY',
+)
 """Its operations; a random number picks one by its place here, so another order is another random stream."""
 
 _LARGE = 100_000  # values of an image above which the CPU works on one image at a time
@@ -46,8 +60,10 @@ class RandAugment(ViewOperation):
         operations = [VIEWS.build(dict(type=entry) if isinstance(entry, str) else entry) for entry in pool]
         for operation in operations:
             if not isinstance(operation, PoolOperation):
-                raise InputError(f'RandAugment: {type(operation).__name__} cannot be in the pool, since it has no '
-                                 'magnitude; put it before or after RandAugment, or derive it from PoolOperation.')
+                raise InputError(
+                    f'RandAugment: {type(operation).__name__} cannot be in the pool, since it has no '
+                    'magnitude; put it before or after RandAugment, or derive it from PoolOperation.'
+                )
         self.pool = nn.ModuleList(operations)
         kinds = {}
         for index, operation in enumerate(operations):
@@ -93,8 +109,11 @@ class RandAugment(ViewOperation):
         parts = zip(sizes, images.split(sizes), magnitude.split(sizes), strict=True)
         results, stop = [], 0
         for kind in self.kinds:
-            drawn = [(size, operation.prepare(*own))
-                     for (_, operation), (size, *own) in zip(kind, parts, strict=False) if size]
+            drawn = [
+                (size, operation.prepare(*own))
+                for (_, operation), (size, *own) in zip(kind, parts, strict=False)
+                if size
+            ]
             if drawn:
                 start, stop = stop, stop + sum(size for size, _ in drawn)
                 prepared = torch.cat([row for _, row in drawn])

@@ -36,12 +36,14 @@ PIL_OPERATIONS: dict[str, Callable[[Image.Image, float], Image.Image]] = dict(
     ShearY=lambda image, magnitude: _affine(image, 1, 0, 0, magnitude, 1, 0),
     Solarize=lambda image, magnitude: ImageOps.solarize(image, magnitude),
     TranslateX=lambda image, magnitude: _affine(image, 1, 0, magnitude * image.width, 0, 1, 0),
-    TranslateY=lambda image, magnitude: _affine(image, 1, 0, 0, 0, 1, magnitude * image.height))
+    TranslateY=lambda image, magnitude: _affine(image, 1, 0, 0, 0, 1, magnitude * image.height),
+)
 """The fourteen operations of the FixMatch pool with Pillow, by the names they have in ``VIEWS``."""
 
 
-def pil_cutout(image: Image.Image, share: float, center_x: float, center_y: float,
-               fill: tuple[int, int, int] = (125, 123, 114)) -> Image.Image:
+def pil_cutout(
+    image: Image.Image, share: float, center_x: float, center_y: float, fill: tuple[int, int, int] = (125, 123, 114)
+) -> Image.Image:
     """Cover a square as FixMatch's public implementations do; see :func:`crld_zoo.views.cutout`."""
     if share <= 0:
         return image
@@ -60,13 +62,18 @@ def _crop_and_flip(image: Image.Image, rng: Random, size: int, padding: int) -> 
     return ImageOps.mirror(image) if rng.random() < 0.5 else image
 
 
-_POOL = [(PIL_OPERATIONS[type(operation).__name__], operation.low, operation.high)
-         for operation in RandAugment().pool]
+_POOL = [(PIL_OPERATIONS[type(operation).__name__], operation.low, operation.high) for operation in RandAugment().pool]
 
 
-def pil_weak_strong(image: Image.Image, rng: Random, *, size: int = 32, padding: int = 4,
-                    mean: Sequence[float] = CIFAR100_MEAN, std: Sequence[float] = CIFAR100_STD,
-                    ) -> tuple[Tensor, Tensor]:
+def pil_weak_strong(
+    image: Image.Image,
+    rng: Random,
+    *,
+    size: int = 32,
+    padding: int = 4,
+    mean: Sequence[float] = CIFAR100_MEAN,
+    std: Sequence[float] = CIFAR100_STD,
+) -> tuple[Tensor, Tensor]:
     """CRLD's weak and strong view of one image, normalized.
 
     Weak: crop and flip. Strong: its own crop and flip, two operations of the pool, Cutout.

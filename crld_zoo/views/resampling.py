@@ -14,8 +14,15 @@ from .base import as_bytes
 _REACH = dict(bilinear=1.0, bicubic=2.0)
 
 
-def resized_crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, size: tuple[int, int],
-                 interpolation: str = 'bilinear') -> Tensor:
+def resized_crop(
+    images: Tensor,
+    top: Tensor,
+    left: Tensor,
+    height: Tensor,
+    width: Tensor,
+    size: tuple[int, int],
+    interpolation: str = 'bilinear',
+) -> Tensor:
     """Cut a window out of each image and resize it, as ``torchvision.transforms.functional.resized_crop`` does.
 
     On the CPU each window goes through torchvision. On other devices that would wait for the windows' sizes, so there
@@ -35,8 +42,12 @@ def resized_crop(images: Tensor, top: Tensor, left: Tensor, height: Tensor, widt
     if images.device.type == 'cpu':
         windows = torch.stack((top, left, height, width), 1).tolist()
         mode = InterpolationMode(interpolation)
-        return torch.stack([transforms.resized_crop(image, *window, list(size), mode, antialias=True)
-                            for image, window in zip(images, windows, strict=True)])
+        return torch.stack(
+            [
+                transforms.resized_crop(image, *window, list(size), mode, antialias=True)
+                for image, window in zip(images, windows, strict=True)
+            ]
+        )
     across = resample_rows(images, left, width, size[1], interpolation)
     return resample_rows(across.mT, top, height, size[0], interpolation).mT.contiguous()
 
@@ -77,6 +88,6 @@ def _kernel(distance: Tensor, interpolation: str) -> Tensor:
     """The interpolation filter at a distance in (stretched) pixels; bicubic is Keys' with a = -1/2, as in Pillow."""
     if interpolation == 'bilinear':
         return (1 - distance).clamp_(min=0)
-    near = (1.5 * distance - 2.5) * distance ** 2 + 1
+    near = (1.5 * distance - 2.5) * distance**2 + 1
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
     return torch.where(distance < 1, near, torch.where(distance < 2, far, 0.0))

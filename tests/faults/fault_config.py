@@ -7,7 +7,7 @@ model = dict(
     type='Distillation',
     student=dict(model='crld_zoo::resnet8', num_classes=10),
     teacher=dict(model='crld_zoo::resnet20', num_classes=10, checkpoint='random'),
-    distiller=dict(type='CRLD', distiller=dict(type='DKD'), tau_w=0., tau_s=0.),  # the teacher is random: keep all
+    distiller=dict(type='CRLD', distiller=dict(type='DKD'), tau_w=0.0, tau_s=0.0),  # the teacher is random: keep all
     data_preprocessor={{_base_.data_preprocessor}},
 )
 train_dataloader = dict(batch_size=32, dataset=dict(labels_per_class=23))  # eight batches, the last one of six images

@@ -110,8 +110,9 @@ class Run:
         return [line for line in self.output().splitlines() if line.startswith(('error', 'Traceback'))]
 
 
-def train(work_dir: Path, config: Path = CONFIG, options: Sequence[str] = (),
-          prepare: Callable[[], None] | None = None) -> Run:
+def train(
+    work_dir: Path, config: Path = CONFIG, options: Sequence[str] = (), prepare: Callable[[], None] | None = None
+) -> Run:
     """Start or resume a training."""
     return Run(config, '--work-dir', work_dir, '--resume', *options, prepare=prepare)
 
@@ -155,8 +156,9 @@ def same_result(first: Path, second: Path) -> bool:
     for work_dir in (first, second):
         checkpoint = torch.load(work_dir / LAST, weights_only=True)
         losses = checkpoint['message_hub']['log_scalars']['train/loss'].data[0]
-        parts.append([losses, *(checkpoint[name] for name in (
-            'state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers'))])
+        parts.append(
+            [losses, *(checkpoint[name] for name in ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers'))]
+        )
     return _equal(*parts)
 
 

@@ -57,13 +57,16 @@ def main() -> int:
     return 0 if all(map(scenarios.Figures.as_promised, figures)) else 1
 
 
-_HEADER = (f'{"fault":50}{"tried":>7}{"survived":>10}{"unequal":>9}{"unreadable":>12}{"lost":>6}\n'
-           f'{"":50}{"":>7}{"":>10}{"resumes":>9}{"newest":>12}{"its":>6}')
+_HEADER = (
+    f'{"fault":50}{"tried":>7}{"survived":>10}{"unequal":>9}{"unreadable":>12}{"lost":>6}\n'
+    f'{"":50}{"":>7}{"":>10}{"resumes":>9}{"newest":>12}{"its":>6}'
+)
 
 
 def _row(figure: scenarios.Figures) -> str:
-    return (f'{figure.fault:50}{figure.tried:7}{figure.survived:10}{figure.unequal:9}{figure.unreadable:12}'
-            f'{figure.lost:6}')
+    return (
+        f'{figure.fault:50}{figure.tried:7}{figure.survived:10}{figure.unequal:9}{figure.unreadable:12}{figure.lost:6}'
+    )
 
 
 if __name__ == '__main__':

@@ -56,13 +56,14 @@ class Figures:
     unequal: int = 0
     unreadable: int = 0
     lost: int = 0
-    slowest_end: float = 0.
+    slowest_end: float = 0.0
     sentences: list[str] = field(default_factory=list)
 
     def as_promised(self) -> bool:
         """Nothing unequal, nothing unreadable, at most one interval of work lost."""
-        return (self.tried == self.survived > 0 and self.unequal == self.unreadable == 0
-                and self.lost <= SNAPSHOT_INTERVAL)
+        return (
+            self.tried == self.survived > 0 and self.unequal == self.unreadable == 0 and self.lost <= SNAPSHOT_INTERVAL
+        )
 
     def after_fault(self, work_dir: Path) -> None:
         """Look at what the fault left behind."""
@@ -132,7 +133,7 @@ def preemptions(folder: Path, undisturbed: Path, count: int, seed: int = 1) -> F
         start = iterations_done(work_dir)
         run = train(work_dir)
         wait_for_iteration(run, work_dir, start + 1)
-        time.sleep(draw.uniform(0, 1.))
+        time.sleep(draw.uniform(0, 1.0))
         run.signal(draw.choice([signal.SIGTERM, signal.SIGUSR1]))
         code = run.wait()
         if code == 0:
@@ -172,7 +173,7 @@ def _damage(work_dir: Path, how: str, draw: random.Random) -> None:
     newest = Path(harness.find_resume_checkpoint(work_dir))
     content = bytearray(newest.read_bytes())
     if how == 'truncated':
-        newest.write_bytes(content[:draw.randrange(len(content))])
+        newest.write_bytes(content[: draw.randrange(len(content))])
     elif how == 'flipped':
         with zipfile.ZipFile(newest) as archive:
             weights = archive.read(max(archive.infolist(), key=lambda record: record.file_size))
@@ -193,8 +194,11 @@ def small_disk(folder: Path, megabytes: float) -> Iterator[Path]:
         PermissionError: This user may not mount.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={int(megabytes * 1024)}k', 'tmpfs', folder],
-                             capture_output=True, text=True)
+    mounted = subprocess.run(
+        ['mount', '-t', 'tmpfs', '-o', f'size={int(megabytes * 1024)}k', 'tmpfs', folder],
+        capture_output=True,
+        text=True,
+    )
     if mounted.returncode:
         raise PermissionError(mounted.stderr.strip())
     try:
@@ -253,8 +257,10 @@ def write_images(folder: Path) -> Path:
 
 def from_files(images: Path) -> dict:
     """What makes a run read those files with two loader workers."""
-    return dict(config=harness.HERE / 'files_config.py',
-                options=['--cfg-options', f'train_dataloader.dataset.data_prefix={images}'])
+    return dict(
+        config=harness.HERE / 'files_config.py',
+        options=['--cfg-options', f'train_dataloader.dataset.data_prefix={images}'],
+    )
 
 
 def killed_workers(folder: Path, images: Path, undisturbed: Path, count: int, seed: int = 3) -> Figures:
@@ -305,8 +311,20 @@ class Torchrun:
     def __init__(self, work_dir: Path, *options: object) -> None:
         self.log = work_dir.with_suffix('.log')
         environment = {**os.environ, 'PYTHONPATH': f'{ROOT}{os.pathsep}{harness.HERE}', 'OMP_NUM_THREADS': '1'}
-        command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2',
-                   ROOT / 'tools' / 'train.py', CONFIG, '--launcher', 'pytorch', '--work-dir', work_dir, '--resume']
+        command = [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--standalone',
+            '--nproc-per-node=2',
+            ROOT / 'tools' / 'train.py',
+            CONFIG,
+            '--launcher',
+            'pytorch',
+            '--work-dir',
+            work_dir,
+            '--resume',
+        ]
         with self.log.open('w') as log:
             self.agent = subprocess.Popen([*command, *options], env=environment, stdout=log, stderr=log)
 

@@ -56,6 +56,7 @@ def test_a_full_disk(undisturbed, tmp_path):
 
 def test_a_limit_on_the_size_of_files(undisturbed, tmp_path, monkeypatch):
     """Where nothing can be mounted; tested everywhere."""
+
     def not_allowed(*_):
         raise PermissionError
 
@@ -84,7 +85,7 @@ def two(undisturbed, tmp_path_factory):
 def test_two_processes_measure_as_one(two, tmp_path):
     run = harness.Run(harness.CONFIG, two / harness.LAST, '--work-dir', tmp_path, command='test')
     assert run.wait() == 0, run.output()
-    alone, = tmp_path.glob('*/*.json')
+    (alone,) = tmp_path.glob('*/*.json')
     together = [json.loads(line) for path in two.glob('*/vis_data/scalars.json') for line in path.open()]
     validated = next(record for record in reversed(together) if 'accuracy/top1' in record)
     measured = json.loads(alone.read_text())

@@ -16,10 +16,35 @@ TOOL = 'tools/benchmark.py'
 
 def test_a_step_is_taken_apart(root, recipe, tmp_path):
     file = tmp_path / 'figures.json'
-    output = run(root, TOOL, recipe, '--random-weights', '--synthetic', '--batch-size', 8, 4, '--repeats', 1,
-                 '--seconds', 0.1, '--threads', 1, '--amp', '--json', file)
-    for word in ('whole loop', 'teacher forward', 'student forward', 'distiller', 'optimizer', 'Pillow', 'bf16',
-                 'peak memory'):
+    output = run(
+        root,
+        TOOL,
+        recipe,
+        '--random-weights',
+        '--synthetic',
+        '--batch-size',
+        8,
+        4,
+        '--repeats',
+        1,
+        '--seconds',
+        0.1,
+        '--threads',
+        1,
+        '--amp',
+        '--json',
+        file,
+    )
+    for word in (
+        'whole loop',
+        'teacher forward',
+        'student forward',
+        'distiller',
+        'optimizer',
+        'Pillow',
+        'bf16',
+        'peak memory',
+    ):
         assert word in output
     record = json.loads(file.read_text())
     assert [row['batch_size'] for row in record['rows']] == [8, 4]
@@ -35,8 +60,21 @@ def test_a_step_is_taken_apart(root, recipe, tmp_path):
 @pytest.mark.slow
 def test_a_comparison(root, recipe, tmp_path):
     file = tmp_path / 'figures.json'
-    output = run(root, TOOL, recipe, '--compare', '--random-weights', '--repeats', 1, '--seconds', 0.1, '--threads', 1,
-                 '--json', file)
+    output = run(
+        root,
+        TOOL,
+        recipe,
+        '--compare',
+        '--random-weights',
+        '--repeats',
+        1,
+        '--seconds',
+        0.1,
+        '--threads',
+        1,
+        '--json',
+        file,
+    )
     assert 'against the reference protocol' in output and 'times its floor' in output
     (row,) = json.loads(file.read_text())['rows']
     speeds = row['compare']['speeds']
@@ -58,14 +96,17 @@ def call(root: Path, monkeypatch, capsys, *arguments: str | Path) -> str:
     return capsys.readouterr().err.splitlines()[-1]
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    ([], 'take --random-weights'),
-    (['--random-weights', '--json', 'no/such/folder/file.json'], 'there is no folder'),
-    (['--random-weights', '--cfg-options', 'model.distiller.tau_w=7'], 'tau_w is a confidence'),
-    (['--repeats', '0'], '0 is not above 0'),
-    (['--seconds', 'nan'], 'nan is not above 0'),
-    (['--processor-time', '--threads', '4'], 'leave --threads out'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ([], 'take --random-weights'),
+        (['--random-weights', '--json', 'no/such/folder/file.json'], 'there is no folder'),
+        (['--random-weights', '--cfg-options', 'model.distiller.tau_w=7'], 'tau_w is a confidence'),
+        (['--repeats', '0'], '0 is not above 0'),
+        (['--seconds', 'nan'], 'nan is not above 0'),
+        (['--processor-time', '--threads', '4'], 'leave --threads out'),
+    ],
+)
 def test_bad_input_ends_in_a_sentence(root, recipe, monkeypatch, capsys, arguments, message):
     line = call(root, monkeypatch, capsys, recipe, *arguments)
     assert 'error: ' in line

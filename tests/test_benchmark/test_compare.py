@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from crld_zoo.engine.benchmark import Comparison, Options, Setting, compare, grid
+from crld_zoo.benchmark import Comparison, Options, Setting, compare, grid
 from crld_zoo.errors import InputError, MissingFileError
 
 
@@ -25,11 +25,12 @@ def test_the_number_of_threads_may_be_given():
 
 
 def test_the_ratio_is_taken_repeat_by_repeat():
-    speeds = dict(reference=[5., 10., 30.], fp32=[10., 40., 30.], bf16=[50., 100., 300.])
+    speeds = dict(reference=[5.0, 10.0, 30.0], fp32=[10.0, 40.0, 30.0], bf16=[50.0, 100.0, 300.0])
     comparison = Comparison(tried={}, chosen={}, speeds=speeds, peak_memory={})
-    assert comparison.ratio('fp32') == (2., 1., 4.)
-    assert comparison.to_dict()['ratio'] == dict(fp32=dict(median=2., low=1., high=4.),
-                                                 bf16=dict(median=10., low=10., high=10.))
+    assert comparison.ratio('fp32') == (2.0, 1.0, 4.0)
+    assert comparison.to_dict()['ratio'] == dict(
+        fp32=dict(median=2.0, low=1.0, high=4.0), bf16=dict(median=10.0, low=10.0, high=10.0)
+    )
 
 
 @pytest.mark.slow
@@ -38,7 +39,7 @@ def test_every_side_is_measured(recipe):
     result = compare(Options(recipe, random_weights=True), repeats=2, seconds=0.2, settings=settings)
     for name in settings:
         assert len(result.speeds[name]) == 2 and min(result.speeds[name]) > 0, name
-        assert result.peak_memory[name] > 50 * 2 ** 20, name
+        assert result.peak_memory[name] > 50 * 2**20, name
         assert set(result.tried[name]) == set(settings[name])
     assert result.chosen['fp32'] == Setting(1, 0)
 
@@ -49,5 +50,9 @@ def test_what_goes_wrong_in_a_process_is_told(recipe):
     with pytest.raises(MissingFileError, match='take --random-weights'):
         compare(Options(recipe), 1, 0.1, settings)
     with pytest.raises(InputError, match='this recipe trains on other views'):
-        compare(Options(recipe, random_weights=True, overrides={'model.data_preprocessor.views.strong': []}), 1, 0.1,
-                settings)
+        compare(
+            Options(recipe, random_weights=True, overrides={'model.data_preprocessor.views.strong': []}),
+            1,
+            0.1,
+            settings,
+        )

@@ -12,11 +12,16 @@ from crld_zoo.distillers import Prediction
 from crld_zoo.registry import DISTILLERS
 
 DISTILLERS.import_from_location()
-CONFIGS = [dict(type=name, **({'distiller': dict(type='KD')} if 'distiller' in inspect.signature(kind).parameters
-                              else {}))
-           for name, kind in sorted(DISTILLERS.module_dict.items()) if kind.__module__.startswith('crld_zoo')]
-CONFIGS += [dict(type='CRLD', distiller=dict(type='MLLD')), dict(type='MLLD', variant='paper'),
-            dict(type='CRLD', distiller=dict(type='DKD'), mask_by='target_view')]
+CONFIGS = [
+    dict(type=name, **({'distiller': dict(type='KD')} if 'distiller' in inspect.signature(kind).parameters else {}))
+    for name, kind in sorted(DISTILLERS.module_dict.items())
+    if kind.__module__.startswith('crld_zoo')
+]
+CONFIGS += [
+    dict(type='CRLD', distiller=dict(type='MLLD')),
+    dict(type='MLLD', variant='paper'),
+    dict(type='CRLD', distiller=dict(type='DKD'), mask_by='target_view'),
+]
 
 
 def losses_without_values(config: dict) -> dict:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from crld_zoo.benchmark import Options
+from crld_zoo.benchmark.reference import ReferenceTraining, one_by_one, pil_options
+from crld_zoo.benchmark.setup import measured_config
 from crld_zoo.distillers import Prediction
-from crld_zoo.engine.benchmark import Options
-from crld_zoo.engine.benchmark.reference import ReferenceTraining, one_by_one, pil_options
-from crld_zoo.engine.benchmark.setup import measured_config
 from crld_zoo.errors import InputError
-from crld_zoo.models import ViewPreprocessor
 from crld_zoo.registry import DISTILLERS
+from crld_zoo.views import ViewPreprocessor
 
 
 def training(recipe, tmp_path, **overrides) -> ReferenceTraining:
@@ -23,8 +23,13 @@ def training(recipe, tmp_path, **overrides) -> ReferenceTraining:
 def test_the_loss_is_the_distillers(inner, mask_by):
     crld = DISTILLERS.build(dict(type='CRLD', distiller=dict(type=inner), mask_by=mask_by, tau_w=0.5, tau_s=0.3))
     generator = torch.Generator().manual_seed(0)
-    student, teacher = ({name: Prediction(3 * torch.randn(16, 5, generator=generator, dtype=torch.float64))
-                         for name in ('weak', 'strong')} for _ in range(2))
+    student, teacher = (
+        {
+            name: Prediction(3 * torch.randn(16, 5, generator=generator, dtype=torch.float64))
+            for name in ('weak', 'strong')
+        }
+        for _ in range(2)
+    )
     target = torch.randint(0, 5, (16,), generator=generator)
     losses = crld(student, teacher, target)
     assert 0 < losses['keep_weak'] < 1
@@ -43,6 +48,7 @@ def test_another_distillers_loss_is_its_own():
 def test_a_step_is_a_step_of_ours(recipe, tmp_path):
     """On the same views, the same weights come out as from the model's own train step."""
     from mmengine.optim import OptimWrapper
+
     reference, ours = (training(recipe, tmp_path) for _ in range(2))
     ours.model.student.load_state_dict(reference.model.student.state_dict())
     ours.model.teacher.load_state_dict(reference.model.teacher.state_dict())
@@ -69,8 +75,9 @@ def test_it_runs_as_described(recipe, tmp_path):
 
 
 def test_precision_and_layout_of_the_recipe_do_not_reach_it(recipe, tmp_path):
-    reference = training(recipe, tmp_path, **{'model.teacher.dtype': 'bfloat16',
-                                              'optim_wrapper.type': 'Bf16OptimWrapper'})
+    reference = training(
+        recipe, tmp_path, **{'model.teacher.dtype': 'bfloat16', 'optim_wrapper.type': 'Bf16OptimWrapper'}
+    )
     assert next(reference.model.teacher.parameters()).dtype == torch.float32
     logits = []
     reference.model.student.register_forward_hook(lambda module, inputs, output: logits.append(output.dtype))
@@ -87,29 +94,42 @@ def test_workers_make_the_same_batches(recipe, tmp_path):
     assert target.dtype == torch.long
 
 
-VIEWS = dict(weak=[dict(type='RandomCrop', size=8, padding=2), dict(type='RandomFlip')],
-             strong=[dict(type='RandomCrop', size=8, padding=2), dict(type='RandomFlip'), dict(type='RandAugment'),
-                     dict(type='Cutout')])
+VIEWS = dict(
+    weak=[dict(type='RandomCrop', size=8, padding=2), dict(type='RandomFlip')],
+    strong=[
+        dict(type='RandomCrop', size=8, padding=2),
+        dict(type='RandomFlip'),
+        dict(type='RandAugment'),
+        dict(type='Cutout'),
+    ],
+)
 
 
 def test_options_of_the_pillow_views_are_the_recipes():
-    options = pil_options(ViewPreprocessor([51., 102., 204.], [25.5, 51., 102.], views=VIEWS))
+    options = pil_options(ViewPreprocessor([51.0, 102.0, 204.0], [25.5, 51.0, 102.0], views=VIEWS))
     assert options['size'] == 8
     assert options['padding'] == 2
     assert options['mean'] == pytest.approx([0.2, 0.4, 0.8])
     assert options['std'] == pytest.approx([0.1, 0.2, 0.4])
 
 
-@pytest.mark.parametrize('views', [
-    None, dict(VIEWS, weak=VIEWS['weak'][:1]), dict(weak=VIEWS['weak']),
-    dict(VIEWS, weak=[dict(type='RandomCrop', size=8, padding=1), VIEWS['weak'][1]]),
-])
+@pytest.mark.parametrize(
+    'views',
+    [
+        None,
+        dict(VIEWS, weak=VIEWS['weak'][:1]),
+        dict(weak=VIEWS['weak']),
+        dict(VIEWS, weak=[dict(type='RandomCrop', size=8, padding=1), VIEWS['weak'][1]]),
+    ],
+)
 def test_other_views_have_no_pillow_way(views):
-    assert pil_options(ViewPreprocessor([120.] * 3, [60.] * 3, views=views)) is None
+    assert pil_options(ViewPreprocessor([120.0] * 3, [60.0] * 3, views=views)) is None
 
 
 def test_what_cannot_be_compared_is_refused(recipe, tmp_path):
-    for overrides in ({'model.distiller': dict(type='KD', _delete_=True)},
-                      {'model.data_preprocessor.views.strong': []}):
+    for overrides in (
+        {'model.distiller': dict(type='KD', _delete_=True)},
+        {'model.data_preprocessor.views.strong': []},
+    ):
         with pytest.raises(InputError, match='this recipe trains on other views'):
             training(recipe, tmp_path, **overrides)

@@ -10,8 +10,8 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from crld_zoo.engine.benchmark import Options
-from crld_zoo.engine.benchmark.setup import measured_config
+from crld_zoo.benchmark import Options
+from crld_zoo.benchmark.setup import measured_config
 from crld_zoo.engine.runtime_info import RuntimeInfoHook
 
 
@@ -51,8 +51,9 @@ def test_the_history_is_that_of_mmengine(recipe, tmp_path):
     names = [name for name in theirs.message_hub.log_scalars if name.startswith('train/') and 'time' not in name]
     assert {'train/loss', 'train/loss_ce', 'train/keep_weak', 'train/lr'} <= set(names)
     for name in names:
-        for own, other in zip(ours.message_hub.log_scalars[name].data, theirs.message_hub.log_scalars[name].data,
-                              strict=True):
+        for own, other in zip(
+            ours.message_hub.log_scalars[name].data, theirs.message_hub.log_scalars[name].data, strict=True
+        ):
             np.testing.assert_array_equal(own, other, err_msg=name)
     assert every_step.lengths == list(range(1, 13))
     assert reads.lengths == [0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12]
@@ -66,8 +67,12 @@ def test_it_takes_the_place_of_mmengines_by_its_name(recipe, tmp_path):
 
 
 def test_a_checkpoint_in_between_holds_every_step(recipe, tmp_path):
-    train(recipe, tmp_path, 'RuntimeInfoHook',
-          checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=3, max_keep_ckpts=-1))
+    train(
+        recipe,
+        tmp_path,
+        'RuntimeInfoHook',
+        checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=3, max_keep_ckpts=-1),
+    )
     for iteration in (3, 6, 9):
         saved = torch.load(tmp_path / f'iter_{iteration}.pth', weights_only=True)['message_hub']
         assert len(saved['log_scalars']['train/loss'].data[0]) == iteration
@@ -79,7 +84,7 @@ def test_any_kind_of_number(recipe, tmp_path, kind):
         priority = 'VERY_HIGH'
 
         def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-            outputs['extra'] = torch.tensor([3]) if kind == 'tensor' else 3.
+            outputs['extra'] = torch.tensor([3]) if kind == 'tensor' else 3.0
 
     cfg = measured_config(Options(recipe, random_weights=True), tmp_path)
     cfg.experiment_name = uuid.uuid4().hex
@@ -88,4 +93,4 @@ def test_any_kind_of_number(recipe, tmp_path, kind):
     runner = Runner.from_cfg(cfg)
     runner.register_hook(Extra())
     runner.train()
-    assert runner.message_hub.get_scalar('train/extra').data[0].tolist() == [3.] * 6
+    assert runner.message_hub.get_scalar('train/extra').data[0].tolist() == [3.0] * 6

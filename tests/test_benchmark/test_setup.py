@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 from PIL import Image
 
-from crld_zoo.engine.benchmark import Options, describe_machine
-from crld_zoo.engine.benchmark.setup import (
+from crld_zoo.benchmark import Options, describe_machine
+from crld_zoo.benchmark.setup import (
     build_or_explain,
     measured_config,
     view_size,
@@ -34,8 +34,9 @@ def test_only_the_training_stays(recipe, tmp_path):
 
 def test_every_option_changes_the_run(recipe, tmp_path):
     plain = Options(recipe)
-    changes = dict(batch_size=3, amp=True, synthetic=True, random_weights=True,
-                   overrides={'model.distiller.tau_w': 0.5})
+    changes = dict(
+        batch_size=3, amp=True, synthetic=True, random_weights=True, overrides={'model.distiller.tau_w': 0.5}
+    )
     before = measured_config(plain, tmp_path).to_dict()
     for name, value in changes.items():
         after = measured_config(dataclasses.replace(plain, **{name: value}), tmp_path).to_dict()
@@ -54,15 +55,25 @@ def test_a_missing_checkpoint_is_explained(recipe, tmp_path):
     assert build(Options(recipe, random_weights=True)).teacher is not None
 
 
-@pytest.mark.parametrize(('teacher', 'expected'), [
-    ('timm::resnet18', dict(model='timm::resnet18', checkpoint='random')),
-    (dict(model='x', checkpoint='y.pth', num_classes=3), dict(model='x', checkpoint='random', num_classes=3)),
-    (dict(type='ImageClassifier', backbone=dict()),
-     dict(model=dict(type='ImageClassifier', backbone=dict()), checkpoint='random')),
-    (dict(type='TeacherEnsemble', average='logits', teachers=[dict(model='x'), dict(model='y', checkpoint='z')]),
-     dict(type='TeacherEnsemble', average='logits',
-          teachers=[dict(model='x', checkpoint='random'), dict(model='y', checkpoint='random')])),
-])
+@pytest.mark.parametrize(
+    ('teacher', 'expected'),
+    [
+        ('timm::resnet18', dict(model='timm::resnet18', checkpoint='random')),
+        (dict(model='x', checkpoint='y.pth', num_classes=3), dict(model='x', checkpoint='random', num_classes=3)),
+        (
+            dict(type='ImageClassifier', backbone=dict()),
+            dict(model=dict(type='ImageClassifier', backbone=dict()), checkpoint='random'),
+        ),
+        (
+            dict(type='TeacherEnsemble', average='logits', teachers=[dict(model='x'), dict(model='y', checkpoint='z')]),
+            dict(
+                type='TeacherEnsemble',
+                average='logits',
+                teachers=[dict(model='x', checkpoint='random'), dict(model='y', checkpoint='random')],
+            ),
+        ),
+    ],
+)
 def test_random_weights_of_any_teacher(teacher, expected):
     assert with_options(teacher, checkpoint='random') == expected
 
@@ -74,8 +85,11 @@ def test_the_size_is_found_in_the_views():
 
 
 def test_an_unknown_size_is_asked_for(recipe, tmp_path):
-    options = Options(recipe, synthetic=True, overrides={'model.data_preprocessor.views.weak': [],
-                                                         'model.data_preprocessor.views.strong': []})
+    options = Options(
+        recipe,
+        synthetic=True,
+        overrides={'model.data_preprocessor.views.weak': [], 'model.data_preprocessor.views.strong': []},
+    )
     with pytest.raises(InputError, match='give --image-size'):
         measured_config(options, tmp_path)
 
@@ -86,8 +100,13 @@ def test_pipelines_read_synthetic_photographs(recipe, tmp_path):
     assert len(files) == 3
     with Image.open(files[0]) as image:
         assert image.size == (500, 375)
-    dataset = DATASETS.build(dict(type='CustomDataset', data_root=str(tmp_path / 'few'), pipeline=[
-        dict(type='LoadImageFromFile'), dict(type='PackInputs')]))
+    dataset = DATASETS.build(
+        dict(
+            type='CustomDataset',
+            data_root=str(tmp_path / 'few'),
+            pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')],
+        )
+    )
     assert tuple(dataset[0]['inputs'].shape) == (3, 375, 500)
 
 
@@ -100,8 +119,10 @@ def test_a_recipe_that_trains_nothing(tmp_path):
 
 def test_the_machine_is_described(tmp_path):
     cpuinfo = tmp_path / 'cpuinfo'
-    cpuinfo.write_text('processor : 0\nmodel name\t: A Processor\nflags\t\t: fpu avx2 amx_bf16 other\n\n'
-                       'processor : 1\nmodel name\t: A Processor\n')
+    cpuinfo.write_text(
+        'processor : 0\nmodel name\t: A Processor\nflags\t\t: fpu avx2 amx_bf16 other\n\n'
+        'processor : 1\nmodel name\t: A Processor\n'
+    )
     machine = describe_machine(cpuinfo)
     assert machine['cpu'] == 'A Processor'
     assert machine['features'] == ['avx2', 'amx_bf16']

@@ -7,14 +7,14 @@ import time
 import pytest
 import torch
 
-from crld_zoo.engine.benchmark import Options, time_step
-from crld_zoo.engine.benchmark.floor import _record, convolutions_alone
-from crld_zoo.engine.benchmark.loop import run_loop
-from crld_zoo.engine.benchmark.setup import measured_config
-from crld_zoo.engine.benchmark.stages import DataPath, StepParts, another_loader
-from crld_zoo.engine.benchmark.step import PARTS
-from crld_zoo.engine.benchmark.timing import Clock
-from crld_zoo.models.compilation import ForwardPass
+from crld_zoo.benchmark import Options, time_step
+from crld_zoo.benchmark.floor import _record, convolutions_alone
+from crld_zoo.benchmark.loop import run_loop
+from crld_zoo.benchmark.setup import measured_config
+from crld_zoo.benchmark.stages import DataPath, StepParts, another_loader
+from crld_zoo.benchmark.step import PARTS
+from crld_zoo.benchmark.timing import Clock
+from crld_zoo.networks.compilation import ForwardPass
 
 
 def drive(recipe, tmp_path, protocol, **options) -> None:
@@ -66,8 +66,10 @@ def test_the_wait_for_the_loader_is_seen(recipe, tmp_path):
 def test_parts_leave_the_run_as_it_was(recipe, tmp_path):
     def weights(runner):
         state = runner.optim_wrapper.optimizer.state.values()
-        return [tensor.clone() for tensor in (*runner.model.state_dict().values(),
-                                              *(entry['momentum_buffer'] for entry in state))]
+        return [
+            tensor.clone()
+            for tensor in (*runner.model.state_dict().values(), *(entry['momentum_buffer'] for entry in state))
+        ]
 
     def protocol(runner):
         yield 2
@@ -111,8 +113,10 @@ def test_the_floor_is_the_convolutions(recipe, tmp_path):
         calls = {layer: [] for layer in layers}
         backward = []
         works = step.works()
-        handles = [layer.register_forward_hook(lambda layer, inputs, output: calls[layer].append(inputs[0]))
-                   for layer in layers]
+        handles = [
+            layer.register_forward_hook(lambda layer, inputs, output: calls[layer].append(inputs[0]))
+            for layer in layers
+        ]
         handles += [layer.register_full_backward_hook(lambda *_: backward.append(1)) for layer in layers]
         works['floor']()
         assert len(layers) > 5
@@ -160,15 +164,17 @@ def test_step_times_add_up(recipe, workers):
     assert sum(times.shares.values()) == pytest.approx(1)
     assert times.loop.low <= times.loop.median <= times.loop.high
     assert times.pil_ratio.median > 0
-    assert times.peak_memory > 50 * 2 ** 20
+    assert times.peak_memory > 50 * 2**20
     record = times.to_dict()
     assert record['seconds']['loop']['median'] == times.loop.median
     assert record['times_the_floor'] == pytest.approx(times.loop.median / times.floor.median)
 
 
 def test_a_run_without_teacher_or_pillow_way(recipe):
-    overrides = {'model.distiller': dict(type='CrossEntropy', _delete_=True),
-                 'model.data_preprocessor.views.strong': []}
+    overrides = {
+        'model.distiller': dict(type='CrossEntropy', _delete_=True),
+        'model.data_preprocessor.views.strong': [],
+    }
     times = time_step(Options(recipe, random_weights=True, overrides=overrides), repeats=1, seconds=0.05)
     assert 'teacher' not in times.parts
     assert times.pil_pair is None

@@ -33,21 +33,23 @@ class Run:
     def __init__(self, name: str, interval: int = 50, length: int = 1000, **loader) -> None:
         self.hooks = [LoggerHook(interval=interval)]
         self.message_hub = MessageHub.get_instance(name)
-        self.train_dataloader = Loader(length, **{
-            'num_workers': 0, 'persistent_workers': False, 'dataset': SimpleNamespace(), **loader})
+        self.train_dataloader = Loader(
+            length, **{'num_workers': 0, 'persistent_workers': False, 'dataset': SimpleNamespace(), **loader}
+        )
         self.warnings = []
         self.logger = SimpleNamespace(warning=self.warnings.append)
         self.model = torch.nn.Linear(1, 1)
 
     def figures(self) -> tuple[float, float]:
-        return tuple(self.message_hub.get_scalar(f'train/{name}').current()
-                     for name in ('images_per_second', 'data_share'))
+        return tuple(
+            self.message_hub.get_scalar(f'train/{name}').current() for name in ('images_per_second', 'data_share')
+        )
 
 
 @pytest.fixture
 def clock(monkeypatch):
     """Time that passes only when told to."""
-    now = [100.]
+    now = [100.0]
     monkeypatch.setattr(time, 'perf_counter', lambda: now[0])
     return now
 
@@ -89,7 +91,7 @@ def test_the_time_between_epochs_does_not_count(clock, request):
     for epoch in range(2):
         hook.before_train_epoch(run)
         for index in range(3):
-            iterate(hook, run, clock, index, wait=0., work=0.5)
+            iterate(hook, run, clock, index, wait=0.0, work=0.5)
         assert run.figures()[0] == pytest.approx(8 / 0.5), epoch
         clock[0] += 1000  # a validation
 
@@ -109,17 +111,17 @@ def test_short_epochs_are_logged_at_their_end(clock, request):
     hook = begun(ThroughputHook(), run)
     for index in range(2):
         iterate(hook, run, clock, index, wait=0.5, work=0.5)
-    assert run.figures() == pytest.approx((8., 0.5))
+    assert run.figures() == pytest.approx((8.0, 0.5))
 
 
 def test_it_warns_once_and_not_for_the_start(clock, request):
     run = Run(request.node.name, interval=5)
     hook = begun(ThroughputHook(warn_above=0.2), run)
     for index in range(5):
-        iterate(hook, run, clock, index, wait=9., work=1.)
+        iterate(hook, run, clock, index, wait=9.0, work=1.0)
     assert not run.warnings, 'the first interval starts the workers'
     for index in range(5, 20):
-        iterate(hook, run, clock, index, wait=1., work=1.)
+        iterate(hook, run, clock, index, wait=1.0, work=1.0)
     (warning,) = run.warnings
     assert 'of the training time is waiting for data: raise train_dataloader.num_workers' in warning
 
@@ -132,23 +134,33 @@ def test_it_does_not_warn_of_a_good_loader(clock, request):
     assert not run.warnings
 
 
-@pytest.mark.parametrize(('loader', 'setting'), [
-    (dict(num_workers=0), 'num_workers (it is 0'),
-    (dict(num_workers=10_000), 'persistent_workers=True'),
-    (dict(num_workers=10_000, persistent_workers=True), 'in-memory data set'),
-    (dict(num_workers=2, dataset=SimpleNamespace(images=torch.zeros(1))), 'num_workers=0'),
-    (dict(num_workers=0, dataset=SimpleNamespace(images=torch.zeros(1))), 'batch_size'),
-])
+@pytest.mark.parametrize(
+    ('loader', 'setting'),
+    [
+        (dict(num_workers=0), 'num_workers (it is 0'),
+        (dict(num_workers=10_000), 'persistent_workers=True'),
+        (dict(num_workers=10_000, persistent_workers=True), 'in-memory data set'),
+        (dict(num_workers=2, dataset=SimpleNamespace(images=torch.zeros(1))), 'num_workers=0'),
+        (dict(num_workers=0, dataset=SimpleNamespace(images=torch.zeros(1))), 'batch_size'),
+    ],
+)
 def test_the_setting_to_change_is_named(request, loader, setting):
     assert setting in _remedy(Run(request.node.name, **loader))
 
 
 def test_the_figures_are_in_the_ordinary_log(recipe, tmp_path):
     cfg = Config.fromfile(recipe)
-    cfg.merge_from_dict(dict(
-        work_dir=str(tmp_path / 'run'), val_dataloader=None, val_cfg=None, val_evaluator=None,
-        experiment_name='throughput', custom_hooks=[dict(type='ThroughputHook')],
-        default_hooks=dict(_delete_=True, logger=dict(type='LoggerHook', interval=3), checkpoint=None)))
+    cfg.merge_from_dict(
+        dict(
+            work_dir=str(tmp_path / 'run'),
+            val_dataloader=None,
+            val_cfg=None,
+            val_evaluator=None,
+            experiment_name='throughput',
+            custom_hooks=[dict(type='ThroughputHook')],
+            default_hooks=dict(_delete_=True, logger=dict(type='LoggerHook', interval=3), checkpoint=None),
+        )
+    )
     cfg.model.teacher.checkpoint = 'random'
     cfg.train_cfg.by_epoch = True
     Runner.from_cfg(cfg).train()

@@ -7,14 +7,14 @@ import time
 import pytest
 import torch
 
-from crld_zoo.engine.benchmark.timing import Clock, Spread, Stages
+from crld_zoo.benchmark.timing import Clock, Spread, Stages
 
 
 def test_spread():
-    spread = Spread.of([4., 1., 3., 2., 100.])
-    assert spread == (3., 1., 100.)
-    assert spread.scaled(lambda seconds: 6 / seconds) == (2., 0.06, 6.), 'low stays the smaller end'
-    assert Spread.of([7.]) == (7., 7., 7.)
+    spread = Spread.of([4.0, 1.0, 3.0, 2.0, 100.0])
+    assert spread == (3.0, 1.0, 100.0)
+    assert spread.scaled(lambda seconds: 6 / seconds) == (2.0, 0.06, 6.0), 'low stays the smaller end'
+    assert Spread.of([7.0]) == (7.0, 7.0, 7.0)
 
 
 def test_the_clock_divides_by_the_calls():

@@ -9,8 +9,11 @@ from pathlib import Path
 from mmengine.config import Config
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
-LEAVES = {path.relative_to(CONFIGS).with_suffix('').as_posix(): path for path in sorted(CONFIGS.rglob('*.py'))
-          if '_base_' not in path.parts}
+LEAVES = {
+    path.relative_to(CONFIGS).with_suffix('').as_posix(): path
+    for path in sorted(CONFIGS.rglob('*.py'))
+    if '_base_' not in path.parts
+}
 
 
 @cache

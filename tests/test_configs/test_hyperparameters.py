@@ -39,16 +39,33 @@ IMAGENET = {
 }
 OF_A_PAIR = {
     'dkd': {
-        'r56_r20_cifar100': dict(beta=2), 'r110_r32_cifar100': dict(beta=2), 'vgg13_vgg8_cifar100': dict(beta=6),
-        'wrn40-2_wrn16-2_cifar100': dict(beta=6), 'wrn40-2_wrn40-1_cifar100': dict(beta=6),
-        'vgg13_mbv2_cifar100': dict(beta=6), 'r34_r18_imagenet': dict(beta=0.5), 'r50_mbv1_imagenet': dict(beta=2),
+        'r56_r20_cifar100': dict(beta=2),
+        'r110_r32_cifar100': dict(beta=2),
+        'vgg13_vgg8_cifar100': dict(beta=6),
+        'wrn40-2_wrn16-2_cifar100': dict(beta=6),
+        'wrn40-2_wrn40-1_cifar100': dict(beta=6),
+        'vgg13_mbv2_cifar100': dict(beta=6),
+        'r34_r18_imagenet': dict(beta=0.5),
+        'r50_mbv1_imagenet': dict(beta=2),
     },
     'nkd': {'deit3-s_deit-t_imagenet': dict(gamma=1), 'swin-l_swin-t_imagenet': dict(gamma=1)},
     'kd': {f'{pair}_tiny_imagenet': dict(temperature=2) for pair in ('r32x4_r8x4', 'vitl16-384_r18')},
-    'normkd_dkd': {f'{pair}_cifar100': dict(alpha=alpha, beta=beta) for pair, alpha, beta in (
-        ('r56_r20', 7, 2), ('r110_r32', 5, 4), ('r32x4_r8x4', 4, 5), ('wrn40-2_wrn16-2', 4, 5),
-        ('wrn40-2_wrn40-1', 3, 6), ('vgg13_vgg8', 2, 7), ('r32x4_shuv1', 0.5, 8.5), ('r32x4_shuv2', 4, 5),
-        ('wrn40-2_shuv1', 4, 5), ('vgg13_mbv2', 3, 6), ('r50_mbv2', 2, 7))},
+    'normkd_dkd': {
+        f'{pair}_cifar100': dict(alpha=alpha, beta=beta)
+        for pair, alpha, beta in (
+            ('r56_r20', 7, 2),
+            ('r110_r32', 5, 4),
+            ('r32x4_r8x4', 4, 5),
+            ('wrn40-2_wrn16-2', 4, 5),
+            ('wrn40-2_wrn40-1', 3, 6),
+            ('vgg13_vgg8', 2, 7),
+            ('r32x4_shuv1', 0.5, 8.5),
+            ('r32x4_shuv2', 4, 5),
+            ('wrn40-2_shuv1', 4, 5),
+            ('vgg13_mbv2', 3, 6),
+            ('r50_mbv2', 2, 7),
+        )
+    },
 }
 CRLD = dict(
     cifar100=dict(ce_weight=1, wv_weight=2, cv_weight=0.5, tau_w=0.9, tau_s=0.2, mask_by='term'),
@@ -73,9 +90,17 @@ r34_r18_imagenet         71.03  71.70  -      -      -       -
 r50_mbv1_imagenet        70.50  72.05  -      -      -       -
 """
 OTHERS_PUBLISHED = dict(
-    ce_r18_imagenet=69.75, ce_mbv1_imagenet=68.87, nkd_r34_r18_imagenet=71.96, nkd_r50_mbv1_imagenet=72.58,
-    tf_nkd_r18_imagenet=70.76, tf_nkd_mbv1_imagenet=70.04, tf_nkd_mbv2_imagenet=72.08, tf_nkd_shuv2_imagenet=69.93,
-    tf_nkd_r50_imagenet=76.93, **{'tf_nkd_swin-t_imagenet': 81.48})
+    ce_r18_imagenet=69.75,
+    ce_mbv1_imagenet=68.87,
+    nkd_r34_r18_imagenet=71.96,
+    nkd_r50_mbv1_imagenet=72.58,
+    tf_nkd_r18_imagenet=70.76,
+    tf_nkd_mbv1_imagenet=70.04,
+    tf_nkd_mbv2_imagenet=72.08,
+    tf_nkd_shuv2_imagenet=69.93,
+    tf_nkd_r50_imagenet=76.93,
+    **{'tf_nkd_swin-t_imagenet': 81.48},
+)
 SLOW_STUDENTS = ('mbv2', 'shuv1', 'shuv2')
 
 
@@ -85,8 +110,11 @@ class Name:
     def __init__(self, name: str) -> None:
         self.folder, stem = name.split('/')
         self.dataset = next(end for end in ('tiny_imagenet', 'imagenet', 'cifar100') if stem.endswith(f'_{end}'))
-        self.method = next(start for start in ('tf_nkd', 'normkd_dkd', stem.split('_')[0].removesuffix('+crld'))
-                           if stem.startswith(start))
+        self.method = next(
+            start
+            for start in ('tf_nkd', 'normkd_dkd', stem.split('_')[0].removesuffix('+crld'))
+            if stem.startswith(start)
+        )
         self.pair = stem.split(f'{self.method}_', 1)[-1].removeprefix(f'{self.method}+crld_')
         self.student = self.pair.removesuffix(f'_{self.dataset}').split('_')[-1]
 
@@ -107,8 +135,16 @@ def test_hyperparameters_of_the_method(name):
     assert {key: getattr(distiller, key) for key in expected} == expected
 
 
-@pytest.mark.parametrize('name', [name for name, says in RECIPES.items() if 'deit' not in name and 'swin' not in name
-                                  and name.split('/')[1] not in ('tf_nkd_mbv2_imagenet', 'tf_nkd_shuv2_imagenet')])
+@pytest.mark.parametrize(
+    'name',
+    [
+        name
+        for name, says in RECIPES.items()
+        if 'deit' not in name
+        and 'swin' not in name
+        and name.split('/')[1] not in ('tf_nkd_mbv2_imagenet', 'tf_nkd_shuv2_imagenet')
+    ],
+)
 def test_schedule(name):
     says = RECIPES[name]
     if says.dataset == 'imagenet':
@@ -159,13 +195,23 @@ def learning_rates(name: str, work_dir: Path, batch: int) -> list[float]:
     """The learning rate of each epoch, of one batch each, as the Runner sets it."""
     schedule = Config.fromfile(CONFIGS / '_base_' / 'schedules' / f'{name}.py')
     runner = Runner(
-        Line(), str(work_dir), default_scope='crld_zoo', experiment_name=name, log_level='WARNING',
+        Line(),
+        str(work_dir),
+        default_scope='crld_zoo',
+        experiment_name=name,
+        log_level='WARNING',
         train_dataloader=dict(
-            batch_size=batch, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
+            batch_size=batch,
+            num_workers=0,
+            sampler=dict(type='DefaultSampler', shuffle=True),
             dataset=dict(type='SyntheticImages', num_images=batch, num_classes=2, size=2),
-            collate_fn=dict(type='as_batch')),
-        train_cfg=dict(by_epoch=True, max_epochs=schedule.train_cfg.max_epochs), optim_wrapper=schedule.optim_wrapper,
-        param_scheduler=schedule.param_scheduler, auto_scale_lr=schedule.auto_scale_lr)
+            collate_fn=dict(type='as_batch'),
+        ),
+        train_cfg=dict(by_epoch=True, max_epochs=schedule.train_cfg.max_epochs),
+        optim_wrapper=schedule.optim_wrapper,
+        param_scheduler=schedule.param_scheduler,
+        auto_scale_lr=schedule.auto_scale_lr,
+    )
     runner._train_loop = runner.build_train_loop(runner._train_loop)
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.scale_lr(runner.optim_wrapper, runner.auto_scale_lr)
@@ -184,24 +230,30 @@ def steps(first: float, epochs: int, *milestones: int) -> list[float]:
     return [first * 0.1 ** sum(epoch > milestone for milestone in milestones) for epoch in range(1, epochs + 1)]
 
 
-@pytest.mark.parametrize('schedule, batch, expected', [
-    ('cifar_240e', 64, steps(0.05, 240, 150, 180, 210)),
-    ('cifar_240e_lr0.01', 64, steps(0.01, 240, 150, 180, 210)),
-    ('tiny_imagenet_100e', 32, steps(0.025, 100, 30, 60, 90)),
-    ('imagenet_100e', 512, steps(0.2, 100, 30, 60, 90)),
-    ('imagenet_100e', 64, steps(0.025, 100, 30, 60, 90)),
-    ('imagenet_100e_lr0.1', 512, steps(0.1, 100, 30, 60, 90)),
-    ('imagenet_100e_bs256', 256, steps(0.1, 100, 30, 60, 90)),
-    ('imagenet_300e_mbv2', 256, [0.045 * 0.98 ** epoch for epoch in range(300)]),
-])
+@pytest.mark.parametrize(
+    'schedule, batch, expected',
+    [
+        ('cifar_240e', 64, steps(0.05, 240, 150, 180, 210)),
+        ('cifar_240e_lr0.01', 64, steps(0.01, 240, 150, 180, 210)),
+        ('tiny_imagenet_100e', 32, steps(0.025, 100, 30, 60, 90)),
+        ('imagenet_100e', 512, steps(0.2, 100, 30, 60, 90)),
+        ('imagenet_100e', 64, steps(0.025, 100, 30, 60, 90)),
+        ('imagenet_100e_lr0.1', 512, steps(0.1, 100, 30, 60, 90)),
+        ('imagenet_100e_bs256', 256, steps(0.1, 100, 30, 60, 90)),
+        ('imagenet_300e_mbv2', 256, [0.045 * 0.98**epoch for epoch in range(300)]),
+    ],
+)
 def test_learning_rate_of_each_epoch(schedule, batch, expected, tmp_path):
     assert learning_rates(schedule, tmp_path, batch) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize('schedule, batch, highest, last', [
-    ('imagenet_300e_adamw', 1024, 1e-3, 1e-5),
-    ('finetune_100e', 64, 0.01, 0),
-])
+@pytest.mark.parametrize(
+    'schedule, batch, highest, last',
+    [
+        ('imagenet_300e_adamw', 1024, 1e-3, 1e-5),
+        ('finetune_100e', 64, 0.01, 0),
+    ],
+)
 def test_warm_up_and_decay(schedule, batch, highest, last, tmp_path):
     rates = learning_rates(schedule, tmp_path, batch)
     assert rates[0] < highest / 50
@@ -209,10 +261,13 @@ def test_warm_up_and_decay(schedule, batch, highest, last, tmp_path):
     assert rates[-1] == pytest.approx(last, abs=highest / 100)
 
 
-@pytest.mark.parametrize('dataset, size, padding, mean, std', [
-    ('cifar100', 32, 4, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
-    ('tiny_imagenet', 64, 8, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-])
+@pytest.mark.parametrize(
+    'dataset, size, padding, mean, std',
+    [
+        ('cifar100', 32, 4, (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+        ('tiny_imagenet', 64, 8, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    ],
+)
 def test_views_and_normalization(dataset, size, padding, mean, std):
     preprocessor = Config.fromfile(CONFIGS / '_base_' / 'datasets' / f'{dataset}.py').data_preprocessor
     weak = [dict(type='RandomCrop', size=size, padding=padding), dict(type='RandomFlip')]

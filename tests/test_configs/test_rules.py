@@ -14,20 +14,44 @@ from crld_zoo.registry import DISTILLERS, MODELS, VIEWS
 
 from .recipes import CONFIGS, LEAVES, load
 
-METHODS = {'ce': 'CrossEntropy', 'kd': 'KD', 'dkd': 'DKD', 'mlld': 'MLLD', 'nkd': 'NKD', 'normkd': 'NormKD',
-           'normkd_dkd': 'NormKDDKD', 'tf_nkd': 'TfNKD'}
+METHODS = {
+    'ce': 'CrossEntropy',
+    'kd': 'KD',
+    'dkd': 'DKD',
+    'mlld': 'MLLD',
+    'nkd': 'NKD',
+    'normkd': 'NormKD',
+    'normkd_dkd': 'NormKDDKD',
+    'tf_nkd': 'TfNKD',
+}
 DECORATORS = {'crld': 'CRLD', 'ls': 'LogitStandardization'}
 NETWORKS = {
     **{f'r{depth}': f'resnet{depth}' for depth in (8, 20, 32, 56, 110)},
-    'r8x4': 'resnet8x4', 'r32x4': 'resnet32x4', 'wrn16-2': 'wrn_16_2', 'wrn40-1': 'wrn_40_1', 'wrn40-2': 'wrn_40_2',
-    'vgg8': 'vgg8', 'vgg13': 'vgg13', 'mbv1': 'mobilenet_v1', 'mbv2': 'mobilenet_v2_half|mobilenet-v2',
-    'shuv1': 'shufflenet_v1', 'shuv2': 'shufflenet_v2|shufflenet-v2', 'swin-t': 'swin-tiny', 'swin-l': 'swin-large',
-    'deit-t': 'deit-tiny', 'deit3-s': 'deit3-small', 'vitl16-384': 'vit_large_patch16_384', 'r18': 'resnet18|resnet-18',
-    'r34': 'resnet34|resnet-34', 'r50': 'resnet50|resnet-50',
+    'r8x4': 'resnet8x4',
+    'r32x4': 'resnet32x4',
+    'wrn16-2': 'wrn_16_2',
+    'wrn40-1': 'wrn_40_1',
+    'wrn40-2': 'wrn_40_2',
+    'vgg8': 'vgg8',
+    'vgg13': 'vgg13',
+    'mbv1': 'mobilenet_v1',
+    'mbv2': 'mobilenet_v2_half|mobilenet-v2',
+    'shuv1': 'shufflenet_v1',
+    'shuv2': 'shufflenet_v2|shufflenet-v2',
+    'swin-t': 'swin-tiny',
+    'swin-l': 'swin-large',
+    'deit-t': 'deit-tiny',
+    'deit3-s': 'deit3-small',
+    'vitl16-384': 'vit_large_patch16_384',
+    'r18': 'resnet18|resnet-18',
+    'r34': 'resnet34|resnet-34',
+    'r50': 'resnet50|resnet-50',
 }
 DATASETS = ('cifar100', 'tiny_imagenet', 'imagenet', 'digits', 'folder')
-NAME = re.compile(rf'(?P<method>{"|".join(METHODS)})(?:\+(?P<decorator>{"|".join(DECORATORS)}))?'
-                  rf'(?:_(?P<teacher>[^_]+))?_(?P<student>(?!tiny_)[^_]+)_(?P<dataset>{"|".join(DATASETS)})')
+NAME = re.compile(
+    rf'(?P<method>{"|".join(METHODS)})(?:\+(?P<decorator>{"|".join(DECORATORS)}))?'
+    rf'(?:_(?P<teacher>[^_]+))?_(?P<student>(?!tiny_)[^_]+)_(?P<dataset>{"|".join(DATASETS)})'
+)
 FOLDERS = {'ce': 'cross_entropy', 'crld': 'crld', 'ls': 'logit_standardization'}
 OF_NO_METHOD = ('quickstart', 'takd', 'your_data')
 PUBLISHED = [name for name in LEAVES if name.split('/')[0] not in ('quickstart', 'your_data')]
@@ -84,8 +108,11 @@ def test_first_lines_name_the_source(name):
 def defaults_repeated(config: dict, build) -> list[str]:
     """Options of one configured module, or of those inside it, that are its defaults."""
     parameters = inspect.signature(build(config['type'])).parameters
-    found = [f'{config["type"]}.{key}' for key, value in config.items()
-             if key in parameters and parameters[key].default == value]
+    found = [
+        f'{config["type"]}.{key}'
+        for key, value in config.items()
+        if key in parameters and parameters[key].default == value
+    ]
     return found + (defaults_repeated(config['distiller'], build) if 'distiller' in config else [])
 
 
@@ -114,8 +141,11 @@ def test_nothing_is_inherited_from_outside(path):
 
 
 def test_every_base_is_used():
-    used = {(path.parent / base).resolve() for path in CONFIGS.rglob('*.py')
-            for base in re.findall(r"'([\w./+-]+\.py)'", path.read_text(encoding='utf-8'))}
+    used = {
+        (path.parent / base).resolve()
+        for path in CONFIGS.rglob('*.py')
+        for base in re.findall(r"'([\w./+-]+\.py)'", path.read_text(encoding='utf-8'))
+    }
     assert set((CONFIGS / '_base_').rglob('*.py')) <= used
 
 
@@ -146,8 +176,11 @@ def test_teachers_are_what_other_recipes_leave():
 
 @pytest.mark.parametrize('document', ['README.md', 'docs/recipes.md'])
 def test_two_line_configs_of_the_documents_load(root, tmp_path, document):
-    blocks = [block for block in re.findall(r'```python\n(.*?)```', (root / document).read_text(encoding='utf-8'), re.S)
-              if block.startswith('_base_')]
+    blocks = [
+        block
+        for block in re.findall(r'```python\n(.*?)```', (root / document).read_text(encoding='utf-8'), re.S)
+        if block.startswith('_base_')
+    ]
     assert blocks
     for block in blocks:
         assert len(block.splitlines()) == 2

@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from crld_zoo.models import Teacher
-from crld_zoo.models.sources import build_network
+from crld_zoo.networks.sources import build_network
 from crld_zoo.registry import METRICS, MODELS
 
 from .recipes import LEAVES, load
@@ -98,12 +98,14 @@ def versions(module: nn.Module) -> dict[str, int]:
     return {name: value._version for name, value in module.state_dict(keep_vars=True).items()}
 
 
-@pytest.mark.parametrize('name', [
-    pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in LEAVES])
+@pytest.mark.parametrize(
+    'name', [pytest.param(name, marks=pytest.mark.slow) if name in HEAVY else name for name in LEAVES]
+)
 def test_steps(name, image_folder, networks):
     cfg = small(load(name), image_folder, resize=not any(network in name for network in FIXED_SIZE))
-    train_loader, val_loader = (Runner.build_dataloader(loader, seed=0)
-                                for loader in (cfg.train_dataloader, cfg.val_dataloader))
+    train_loader, val_loader = (
+        Runner.build_dataloader(loader, seed=0) for loader in (cfg.train_dataloader, cfg.val_dataloader)
+    )
     if cfg.model.get('teacher'):
         cfg.model.teacher = networks.teacher(cfg.model.teacher.to_dict())
     student = cfg.model.student

@@ -18,7 +18,7 @@ from crld_zoo.registry import DISTILLERS, MODELS
 from .recipes import LEAVES, load
 
 STRONG = [dict(type='RandAugment'), dict(type='Cutout')]
-RED = torch.tensor([254., 0., 0.])  # pure red after JPEG
+RED = torch.tensor([254.0, 0.0, 0.0])  # pure red after JPEG
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_weak_view_is_plain_and_strong_view_is_not(red):
     views = {name: pixels(view) for name, view in prepared('crld/dkd+crld_r34_r18_imagenet', red).items()}
     assert list(views) == ['weak', 'strong']
     assert (views['weak'] - RED.view(3, 1, 1)).abs().max() < 2
-    fill = torch.tensor([125., 123., 114.]).view(3, 1, 1)
+    fill = torch.tensor([125.0, 123.0, 114.0]).view(3, 1, 1)
     for image in views['strong']:
         assert ((image - fill).abs().amax(0) < 1).any(), 'no Cutout'
 

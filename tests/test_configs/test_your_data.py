@@ -11,21 +11,31 @@ import pytest
 import torch
 from mmengine.registry import DefaultScope
 
-from crld_zoo.models.sources import build_network
+from crld_zoo.networks.sources import build_network
 from crld_zoo.registry import MODELS
 
 from .recipes import load
 
 TEACHER, STUDENT = 'your_data/ce_r34_folder', 'your_data/dkd+crld_r34_r18_folder'
-QUICK = ['train_cfg.max_epochs=1', 'train_dataloader.batch_size=4', 'train_dataloader.dataset.size=40',
-         'val_dataloader.dataset.size=32', 'test_dataloader.dataset.size=32',
-         *(f'model.data_preprocessor.views.{view}.0.size=32' for view in ('weak', 'strong'))]
+QUICK = [
+    'train_cfg.max_epochs=1',
+    'train_dataloader.batch_size=4',
+    'train_dataloader.dataset.size=40',
+    'val_dataloader.dataset.size=32',
+    'test_dataloader.dataset.size=32',
+    *(f'model.data_preprocessor.views.{view}.0.size=32' for view in ('weak', 'strong')),
+]
 
 
 def command(root: Path, images: Path, tool: str, *arguments: str | Path, options: list[str]) -> str:
     done = subprocess.run(
-        [sys.executable, f'tools/{tool}.py', *map(str, arguments), '--cfg-options', *QUICK, *options], cwd=root,
-        capture_output=True, text=True, timeout=240, env={**os.environ, 'IMAGES': str(images), 'OMP_NUM_THREADS': '1'})
+        [sys.executable, f'tools/{tool}.py', *map(str, arguments), '--cfg-options', *QUICK, *options],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, 'IMAGES': str(images), 'OMP_NUM_THREADS': '1'},
+    )
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     return done.stdout + done.stderr
 
@@ -59,15 +69,30 @@ def test_training_starts_from_the_pretrained_backbone(name, depth, pretrained):
 @pytest.mark.slow
 def test_folder_of_jpegs_becomes_a_distilled_student(root, image_folder, pretrained, tmp_path):
     start = 'model.student.backbone.init_cfg.checkpoint'
-    command(root, image_folder, 'train', f'configs/{TEACHER}.py', '--work-dir', tmp_path / 'teacher',
-            options=[f'{start}={pretrained[34]}'])
+    command(
+        root,
+        image_folder,
+        'train',
+        f'configs/{TEACHER}.py',
+        '--work-dir',
+        tmp_path / 'teacher',
+        options=[f'{start}={pretrained[34]}'],
+    )
     teacher = tmp_path / 'teacher' / 'epoch_1.pth'
-    output = command(root, image_folder, 'train', f'configs/{STUDENT}.py', '--work-dir', tmp_path / 'student',
-                     options=[f'{start}={pretrained[18]}', f'model.teacher.checkpoint={teacher}'])
+    output = command(
+        root,
+        image_folder,
+        'train',
+        f'configs/{STUDENT}.py',
+        '--work-dir',
+        tmp_path / 'student',
+        options=[f'{start}={pretrained[18]}', f'model.teacher.checkpoint={teacher}'],
+    )
     assert all(loss in output for loss in ('loss_ce', 'loss_wv', 'loss_cv', 'accuracy/top1'))
     checkpoint = tmp_path / 'student' / 'epoch_1.pth'
     student = build_network('crld_zoo::resnet18_imagenet', num_classes=4, checkpoint=str(checkpoint)).eval()
     assert student(torch.zeros(1, 3, 32, 32)).shape == (1, 4)
-    output = command(root, image_folder, 'test', f'configs/{STUDENT}.py', checkpoint, '--work-dir', tmp_path / 'test',
-                     options=[])
+    output = command(
+        root, image_folder, 'test', f'configs/{STUDENT}.py', checkpoint, '--work-dir', tmp_path / 'test', options=[]
+    )
     assert 'accuracy/top1' in output

@@ -51,8 +51,11 @@ def published(tmp_path, monkeypatch, site):
     folder = root / 'small-batches-py'
     folder.mkdir(parents=True)
     contents = {'batches.meta': dict(label_names=list('abcdefghij'))}
-    for name, images, labels in (('data_1', X_TRAIN[:10], Y_TRAIN[:10]), ('data_2', X_TRAIN[10:], Y_TRAIN[10:]),
-                                 ('test_batch', X_TEST, Y_TEST)):
+    for name, images, labels in (
+        ('data_1', X_TRAIN[:10], Y_TRAIN[:10]),
+        ('data_2', X_TRAIN[10:], Y_TRAIN[10:]),
+        ('test_batch', X_TEST, Y_TEST),
+    ):
         contents[name] = dict(data=images.transpose(0, 3, 1, 2).reshape(10, -1), labels=labels.tolist())
     for name, content in contents.items():
         (folder / name).write_bytes(pickle.dumps(content))
@@ -60,11 +63,23 @@ def published(tmp_path, monkeypatch, site):
     with tarfile.open(archive, 'w:gz') as tar:
         tar.add(folder, folder.name)
     sums = {name: md5(folder / name) for name in contents}
-    monkeypatch.setattr(InMemoryCIFAR10, 'source', type('CIFAR10', (torchvision.datasets.CIFAR10,), dict(
-        base_folder=folder.name, filename=archive.name, url=f'{site[1]}/small.tar.gz',
-        tgz_md5=md5(archive), train_list=[['data_1', sums['data_1']], ['data_2', sums['data_2']]],
-        test_list=[['test_batch', sums['test_batch']]],
-        meta=dict(filename='batches.meta', key='label_names', md5=sums['batches.meta']))))
+    monkeypatch.setattr(
+        InMemoryCIFAR10,
+        'source',
+        type(
+            'CIFAR10',
+            (torchvision.datasets.CIFAR10,),
+            dict(
+                base_folder=folder.name,
+                filename=archive.name,
+                url=f'{site[1]}/small.tar.gz',
+                tgz_md5=md5(archive),
+                train_list=[['data_1', sums['data_1']], ['data_2', sums['data_2']]],
+                test_list=[['test_batch', sums['test_batch']]],
+                meta=dict(filename='batches.meta', key='label_names', md5=sums['batches.meta']),
+            ),
+        ),
+    )
     return root
 
 
@@ -75,8 +90,11 @@ def remove_folder(root):
 
 
 def holds(dataset, images, labels) -> bool:
-    return (np.array_equal(dataset.images.permute(0, 2, 3, 1), images) and np.array_equal(dataset.labels, labels)
-            and dataset.images.is_contiguous())
+    return (
+        np.array_equal(dataset.images.permute(0, 2, 3, 1), images)
+        and np.array_equal(dataset.labels, labels)
+        and dataset.images.is_contiguous()
+    )
 
 
 def test_published_folder(published):
@@ -168,15 +186,19 @@ def test_missing_array_file(tmp_path):
         InMemoryCIFAR100('unused', 'train', data_file=tmp_path / 'away.npz')
 
 
-@pytest.mark.parametrize('changes, message', [
-    (dict(x_train=X_TRAIN.astype(np.float32)), 'x_train of .* must be uint8 .* but is float32'),
-    (dict(x_train=X_TRAIN.transpose(0, 3, 1, 2)), r'x_train of .* shape \(20, 3, 32, 32\)'),
-    (dict(y_train=Y_TRAIN[:-1]), r'y_train of .* must be integers of shape \(20,\), but is int64 of shape \(19,\)'),
-    (dict(y_train=Y_TRAIN.astype(float)), 'y_train of .* float64'),
-    (dict(y_train=Y_TRAIN + 1), 'y_train of .* goes from 1 to 10, but there are 10 classes'),
-    (dict(y_train=Y_TRAIN - 1), 'goes from -1 to 8'),
-    (dict(x_train=X_TRAIN[:0], y_train=Y_TRAIN[:0]), 'holds no image'),
-    (dict(y_train=np.array([None] * 20)), 'truncated or no .npz of plain arrays')])
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        (dict(x_train=X_TRAIN.astype(np.float32)), 'x_train of .* must be uint8 .* but is float32'),
+        (dict(x_train=X_TRAIN.transpose(0, 3, 1, 2)), r'x_train of .* shape \(20, 3, 32, 32\)'),
+        (dict(y_train=Y_TRAIN[:-1]), r'y_train of .* must be integers of shape \(20,\), but is int64 of shape \(19,\)'),
+        (dict(y_train=Y_TRAIN.astype(float)), 'y_train of .* float64'),
+        (dict(y_train=Y_TRAIN + 1), 'y_train of .* goes from 1 to 10, but there are 10 classes'),
+        (dict(y_train=Y_TRAIN - 1), 'goes from -1 to 8'),
+        (dict(x_train=X_TRAIN[:0], y_train=Y_TRAIN[:0]), 'holds no image'),
+        (dict(y_train=np.array([None] * 20)), 'truncated or no .npz of plain arrays'),
+    ],
+)
 def test_wrong_arrays(tmp_path, changes, message):
     np.savez(tmp_path / 'a.npz', **{**ARRAYS, **changes})
     with pytest.raises(InputError, match=message):
@@ -189,8 +211,15 @@ def test_array_file_without_the_split(tmp_path):
         InMemoryCIFAR10(tmp_path, 'train', data_file=tmp_path / 'a.npz')
 
 
-@pytest.mark.parametrize('damage', [lambda whole: whole[:-100], lambda whole: whole[:1000], lambda whole: b'',
-                                    lambda whole: whole[:5000] + b'x' + whole[5001:]])
+@pytest.mark.parametrize(
+    'damage',
+    [
+        lambda whole: whole[:-100],
+        lambda whole: whole[:1000],
+        lambda whole: b'',
+        lambda whole: whole[:5000] + b'x' + whole[5001:],
+    ],
+)
 def test_damaged_array_file(tmp_path, damage):
     np.savez(tmp_path / 'whole.npz', **ARRAYS)
     (tmp_path / 'a.npz').write_bytes(damage((tmp_path / 'whole.npz').read_bytes()))

@@ -43,8 +43,10 @@ def test_tree(tree):
     (tree / 'dog' / 'more').mkdir()
     shutil.move(tree / 'dog' / '3.png', tree / 'dog' / 'more' / '3.PNG')
     dataset = ImageTree(tree, 4)
-    assert dataset.metainfo == dict(classes=('cat', 'dog', 'emu')) and dataset.labels.tolist() == [0] * 4 + [1] * 4 + [
-        2] * 4
+    assert (
+        dataset.metainfo == dict(classes=('cat', 'dog', 'emu'))
+        and dataset.labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    )
     assert dataset.images.shape == (12, 3, 4, 4)
 
 
@@ -52,7 +54,8 @@ def test_pixels(tree):
     picture = np.asarray(Image.open(tree / 'cat' / '0.png'))
     square = save(tree / 'cat' / '0.png', picture[:, 1:7])
     assert np.array_equal(ImageTree(tree, 6).images[0], np.asarray(Image.open(square)).transpose(2, 0, 1)), (
-        'an image of the right size stays as it is')
+        'an image of the right size stays as it is'
+    )
     save(tree / 'cat' / '0.png', picture)
     assert np.array_equal(ImageTree(tree, 6).images[0], picture[:, 1:7].transpose(2, 0, 1)), 'the center is kept'
     squashed = Image.fromarray(picture).resize((6, 6), Image.Resampling.BILINEAR)
@@ -71,11 +74,11 @@ def test_crop_is_shorter_side_then_center(tree):
 def test_every_mode_becomes_rgb(tree):
     color = np.zeros((6, 6, 3), np.uint8) + np.array([200, 30, 90], np.uint8)
     alpha = np.concatenate([color, np.full((6, 6, 1), 10, np.uint8)], axis=2)
-    save(tree / 'cat' / '0.png', color[..., 0])                               # grey
-    save(tree / 'cat' / '1.png', alpha)                                       # RGBA
+    save(tree / 'cat' / '0.png', color[..., 0])  # grey
+    save(tree / 'cat' / '1.png', alpha)  # RGBA
     Image.fromarray(color).quantize(2).save(tree / 'cat' / '2.png', transparency=b'\x00\xff')  # palette with alpha
-    save(tree / 'cat' / '3.png', alpha[..., [0, 3]], 'LA')                    # grey with alpha
-    save(tree / 'dog' / '0.png', color[..., 0] > 100)                         # one bit
+    save(tree / 'cat' / '3.png', alpha[..., [0, 3]], 'LA')  # grey with alpha
+    save(tree / 'dog' / '0.png', color[..., 0] > 100)  # one bit
     images = ImageTree(tree, 6).images
     assert (images[0] == 200).all() and (images[3] == 200).all() and (images[4] == 255).all()
     assert torch.equal(images[1], torch.from_numpy(color).permute(2, 0, 1))
@@ -140,7 +143,7 @@ def test_skipped_images_are_counted_and_named(tree):
         ImageTree(tree, 4, broken='skip')
     finally:
         logger.removeHandler(handler)
-    (level, line), = lines
+    ((level, line),) = lines
     assert level == 'WARNING' and 'skipped 1 of 12 images' in line and str(tree / 'dog' / '2.png') in line
 
 
@@ -186,9 +189,14 @@ def test_classes_fix_the_labels(tree):
         ImageTree(tree, 4, classes=['cat', 'dog', 'emu', 'fox'])
 
 
-@pytest.mark.parametrize('options, message', [(dict(size=0), 'size must be at least 1 pixel, not 0'),
-                                              (dict(size=4, resize='pad'), "'crop' or 'squash', not 'pad'"),
-                                              (dict(size=4, broken='ignore'), "'raise' or 'skip', not 'ignore'")])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(size=0), 'size must be at least 1 pixel, not 0'),
+        (dict(size=4, resize='pad'), "'crop' or 'squash', not 'pad'"),
+        (dict(size=4, broken='ignore'), "'raise' or 'skip', not 'ignore'"),
+    ],
+)
 def test_impossible_options(tree, options, message):
     with pytest.raises(InputError, match=message):
         ImageTree(tree, **options)
@@ -197,8 +205,11 @@ def test_impossible_options(tree, options, message):
 def test_more_than_the_memory_holds(tree, monkeypatch):
     monkeypatch.setattr(image_files, 'decode_images', lambda *_, **__: pytest.fail('nothing may be decoded before'))
     monkeypatch.setattr(image_files, 'available_memory', lambda: 2**30)
-    with pytest.raises(InputError, match=r'^12 images of 12000x12000 need 4\.8 GiB, but 1\.0 GiB of memory are '
-                                         'available: .*ImageNet or CustomDataset and a pipeline'):
+    with pytest.raises(
+        InputError,
+        match=r'^12 images of 12000x12000 need 4\.8 GiB, but 1\.0 GiB of memory are '
+        'available: .*ImageNet or CustomDataset and a pipeline',
+    ):
         ImageTree(tree, 12000)
     monkeypatch.setattr(image_files, 'get_local_size', lambda: 8)
     with pytest.raises(InputError, match='need 4.5 GiB for 8 processes on this machine'):

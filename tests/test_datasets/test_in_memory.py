@@ -54,17 +54,28 @@ class Recorder(BaseModel):
 
 def record_epochs(work_dir, epochs: int = 2, **dataloader) -> list[list[list[int]]]:
     """The indices of every batch of every epoch, as MMEngine's Runner deals them."""
-    loader = dict(batch_size=7, num_workers=0, dataset=dict(type=Numbered, count=50),
-                  sampler=dict(type='DefaultSampler', shuffle=True), collate_fn=dict(type='as_batch'))
+    loader = dict(
+        batch_size=7,
+        num_workers=0,
+        dataset=dict(type=Numbered, count=50),
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        collate_fn=dict(type='as_batch'),
+    )
     runner = Runner(
-        model=Recorder(), work_dir=str(work_dir), train_dataloader={**loader, **dataloader},
+        model=Recorder(),
+        work_dir=str(work_dir),
+        train_dataloader={**loader, **dataloader},
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), default_hooks=dict(checkpoint=None, logger=None),
-        default_scope='crld_zoo', randomness=dict(seed=3), log_level='ERROR',
-        experiment_name=f'{work_dir.parent.name}_{work_dir.name}')
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        default_hooks=dict(checkpoint=None, logger=None),
+        default_scope='crld_zoo',
+        randomness=dict(seed=3),
+        log_level='ERROR',
+        experiment_name=f'{work_dir.parent.name}_{work_dir.name}',
+    )
     model = runner.train()
     batches = len(runner.train_dataloader)
-    return [model.seen[start:start + batches] for start in range(0, epochs * batches, batches)]
+    return [model.seen[start : start + batches] for start in range(0, epochs * batches, batches)]
 
 
 def record_in_process(rank: int, folder) -> None:
@@ -102,20 +113,24 @@ def test_workers_give_the_same_batches(tmp_path):
     assert plain == worked == [list(range(start, min(start + 6, 20))) for start in range(0, 20, 6)]
 
 
-@pytest.mark.parametrize('wrapper, length', [
-    (dict(type='RepeatDataset', times=3, dataset=dict(type=Numbered, count=10)), 30),
-    (dict(type='ConcatDataset', datasets=[dict(type=Numbered, count=10), dict(type=Numbered, count=20)]), 30)])
+@pytest.mark.parametrize(
+    'wrapper, length',
+    [
+        (dict(type='RepeatDataset', times=3, dataset=dict(type=Numbered, count=10)), 30),
+        (dict(type='ConcatDataset', datasets=[dict(type=Numbered, count=10), dict(type=Numbered, count=20)]), 30),
+    ],
+)
 def test_wrappers_of_mmengine_give_the_same_batches_with_default_collate(tmp_path, wrapper, length):
-    epoch, = record_epochs(tmp_path / 'run', 1, dataset=wrapper, collate_fn=dict(type='default_collate'))
+    (epoch,) = record_epochs(tmp_path / 'run', 1, dataset=wrapper, collate_fn=dict(type='default_collate'))
     times = {index: flat(epoch).count(index) for index in range(20)}
     assert len(flat(epoch)) == length
     assert set(times.values()) == ({3, 0} if wrapper['type'] == 'RepeatDataset' else {2, 1})
-    with pytest.raises(InputError, match=r"default_collate.*wrapped in-memory dataset.*pseudo_collate.*pipeline"):
+    with pytest.raises(InputError, match=r'default_collate.*wrapped in-memory dataset.*pseudo_collate.*pipeline'):
         record_epochs(tmp_path / 'wrong', 1, dataset=wrapper)
 
 
 def test_shortened_epochs_use_the_fast_way(tmp_path):
-    epoch, = record_epochs(tmp_path / 'run', 1, num_batch_per_epoch=3)
+    (epoch,) = record_epochs(tmp_path / 'run', 1, num_batch_per_epoch=3)
     assert [len(batch) for batch in epoch] == [7, 7, 7]
 
 
@@ -147,17 +162,21 @@ def test_arrays_and_lists_are_taken():
 GOOD = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
 
 
-@pytest.mark.parametrize('images, labels, message', [
-    (GOOD.float(), [0, 1], r'images must be uint8 .* float32 of shape \(2, 3, 4, 4\)'),
-    (GOOD.permute(0, 2, 3, 1), [0, 1], r'images must be .* shape \(2, 4, 4, 3\)'),
-    (GOOD[0], [0, 1], r'images must be .* shape \(3, 4, 4\)'),
-    (GOOD, [0.0, 1.0], r'labels must be integers .* float32 of shape \(2,\)'),
-    (GOOD, [[0, 1], [1, 0]], r'labels must be integers .* shape \(2, 2\)'),
-    (GOOD, [True, False], 'labels must be integers .* bool'),
-    (GOOD, [0, 1, 2], '2 images, but 3 labels'),
-    (GOOD[:0], torch.zeros(0, dtype=torch.long), 'holds no image'),
-    (GOOD, [0, 3], r'label 3 lies outside the 3 classes \(0 to 2\)'),
-    (GOOD, [0, -1], 'label -1 lies outside the 3 classes')])
+@pytest.mark.parametrize(
+    'images, labels, message',
+    [
+        (GOOD.float(), [0, 1], r'images must be uint8 .* float32 of shape \(2, 3, 4, 4\)'),
+        (GOOD.permute(0, 2, 3, 1), [0, 1], r'images must be .* shape \(2, 4, 4, 3\)'),
+        (GOOD[0], [0, 1], r'images must be .* shape \(3, 4, 4\)'),
+        (GOOD, [0.0, 1.0], r'labels must be integers .* float32 of shape \(2,\)'),
+        (GOOD, [[0, 1], [1, 0]], r'labels must be integers .* shape \(2, 2\)'),
+        (GOOD, [True, False], 'labels must be integers .* bool'),
+        (GOOD, [0, 1, 2], '2 images, but 3 labels'),
+        (GOOD[:0], torch.zeros(0, dtype=torch.long), 'holds no image'),
+        (GOOD, [0, 3], r'label 3 lies outside the 3 classes \(0 to 2\)'),
+        (GOOD, [0, -1], 'label -1 lies outside the 3 classes'),
+    ],
+)
 def test_wrong_arrays_are_refused(images, labels, message):
     with pytest.raises(InputError, match=message):
         InMemoryDataset(images, labels, CLASSES)
@@ -233,10 +252,15 @@ class TestDigits:
         assert (len(train), len(test)) == (1297, 500) and test.labels.bincount().tolist() == [50] * 10
         assert train.images.shape[1:] == test.images.shape[1:] == (3, 8, 8)
         digits = load_digits()
-        expected = sorted((np.rint(image * 255 / 16).astype(np.uint8).tobytes(), int(label))
-                          for image, label in zip(digits.images, digits.target, strict=True))
-        split = sorted((image[0].numpy().tobytes(), int(label)) for dataset in (train, test)
-                       for image, label in zip(dataset.images, dataset.labels, strict=True))
+        expected = sorted(
+            (np.rint(image * 255 / 16).astype(np.uint8).tobytes(), int(label))
+            for image, label in zip(digits.images, digits.target, strict=True)
+        )
+        split = sorted(
+            (image[0].numpy().tobytes(), int(label))
+            for dataset in (train, test)
+            for image, label in zip(dataset.images, dataset.labels, strict=True)
+        )
         assert split == expected
         assert int(train.images.max()) == 255 and torch.equal(train.images[:, 0], train.images[:, 2])
         assert train.metainfo['classes'] == tuple('0123456789')
@@ -247,8 +271,10 @@ class TestDigits:
         shrunk = torch.nn.functional.avg_pool2d(large.images.float(), 2)
         assert torch.corrcoef(torch.stack([shrunk.flatten(), plain.images.float().flatten()]))[0, 1] > 0.95
 
-    @pytest.mark.parametrize('arguments, message', [(dict(split='val'), "'train' or 'test', not 'val'"),
-                                                    (dict(split='test', size=0), 'at least 1 pixel')])
+    @pytest.mark.parametrize(
+        'arguments, message',
+        [(dict(split='val'), "'train' or 'test', not 'val'"), (dict(split='test', size=0), 'at least 1 pixel')],
+    )
     def test_impossible_options(self, arguments, message):
         with pytest.raises(InputError, match=message):
             Digits(**arguments)

@@ -24,11 +24,18 @@ def folder(tmp_path):
 
 
 def two_views(dataset: dict, size: int = 24) -> dict:
-    pipeline = [dict(type='LoadImageFromFile'),
-                dict(type='MultiView', num_views=2, transforms=[[dict(type='RandomResizedCrop', scale=size)]]),
-                dict(type='PackInputs')]
-    return dict(batch_size=4, num_workers=0, dataset=dict(**dataset, pipeline=pipeline),
-                sampler=dict(type='DefaultSampler', shuffle=True), collate_fn=dict(type='pseudo_collate'))
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='MultiView', num_views=2, transforms=[[dict(type='RandomResizedCrop', scale=size)]]),
+        dict(type='PackInputs'),
+    ]
+    return dict(
+        batch_size=4,
+        num_workers=0,
+        dataset=dict(**dataset, pipeline=pipeline),
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        collate_fn=dict(type='pseudo_collate'),
+    )
 
 
 def test_two_crops_of_a_folder_of_photographs(folder):
@@ -50,6 +57,10 @@ def test_two_crops_of_a_folder_of_photographs(folder):
 
 def test_imagenet_by_its_plain_name(folder):
     with DefaultScope.overwrite_default_scope('crld_zoo'):
-        loader = Runner.build_dataloader(two_views(dict(
-            type='ImageNet', data_root=str(folder), data_prefix='', metainfo=dict(classes=['cat', 'dog']))), seed=0)
+        loader = Runner.build_dataloader(
+            two_views(
+                dict(type='ImageNet', data_root=str(folder), data_prefix='', metainfo=dict(classes=['cat', 'dog']))
+            ),
+            seed=0,
+        )
     assert type(loader.dataset) is mmpretrain.datasets.ImageNet and len(loader.dataset) == 6

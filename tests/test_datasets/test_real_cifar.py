@@ -30,19 +30,29 @@ class Recorder(BaseModel):
 
 
 def identities(images, labels):
-    return ((hashlib.md5(image).digest(), int(label))
-            for image, label in zip(images.numpy(), labels, strict=True))
+    return ((hashlib.md5(image).digest(), int(label)) for image, label in zip(images.numpy(), labels, strict=True))
 
 
 def one_epoch(path, work_dir) -> Counter:
     model = Recorder()
-    Runner(model=model, work_dir=str(work_dir), default_scope='crld_zoo', randomness=dict(seed=0), log_level='ERROR',
-           train_cfg=dict(by_epoch=True, max_epochs=1), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-           default_hooks=dict(checkpoint=None, logger=None), experiment_name=f'{work_dir.parent.name}_{work_dir.name}',
-           train_dataloader=dict(batch_size=64, num_workers=0, collate_fn=dict(type='as_batch'),
-                                 sampler=dict(type='DefaultSampler', shuffle=True),
-                                 dataset=dict(type='InMemoryCIFAR100', data_root='unused', split='train',
-                                              data_file=str(path)))).train()
+    Runner(
+        model=model,
+        work_dir=str(work_dir),
+        default_scope='crld_zoo',
+        randomness=dict(seed=0),
+        log_level='ERROR',
+        train_cfg=dict(by_epoch=True, max_epochs=1),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        default_hooks=dict(checkpoint=None, logger=None),
+        experiment_name=f'{work_dir.parent.name}_{work_dir.name}',
+        train_dataloader=dict(
+            batch_size=64,
+            num_workers=0,
+            collate_fn=dict(type='as_batch'),
+            sampler=dict(type='DefaultSampler', shuffle=True),
+            dataset=dict(type='InMemoryCIFAR100', data_root='unused', split='train', data_file=str(path)),
+        ),
+    ).train()
     return model.seen
 
 

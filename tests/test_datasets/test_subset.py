@@ -53,12 +53,13 @@ def test_choice_is_uniform():
         counts[balanced_subset(LABELS, KEYS, CLASSES, labels_per_class=2, seed=seed)] += 1
     for label, expected in enumerate((600, 300, 200)):  # 3000 * 2 / class size
         of_class = counts[label == LABELS]
-        assert abs(of_class - expected).max() < 4.5 * expected ** 0.5  # 60 images: p < 1e-3
+        assert abs(of_class - expected).max() < 4.5 * expected**0.5  # 60 images: p < 1e-3
 
 
-@pytest.mark.parametrize('build', [
-    lambda **options: Digits('train', **options),
-    lambda **options: SyntheticImages(100, 5, size=8, **options)])
+@pytest.mark.parametrize(
+    'build',
+    [lambda **options: Digits('train', **options), lambda **options: SyntheticImages(100, 5, size=8, **options)],
+)
 def test_in_memory_datasets_take_subsets(build):
     subset = build(labels_per_class=3, subset_seed=4)
     assert set(subset.labels.bincount().tolist()) == {3} and content(subset) < content(build())
@@ -76,15 +77,19 @@ def test_subset_of_an_array_follows_the_content():
     assert content(mixed) == content(SyntheticImages(60, 3, size=4, labels_per_class=5))
 
 
-@pytest.mark.parametrize('options, message', [
-    (dict(labels_per_class=11), "class 'a' has 10 images, fewer than labels_per_class=11"),
-    (dict(labels_per_class=0), 'above 0, not 0'),
-    (dict(labels_per_class=2.5), 'whole number above 0, not 2.5'),
-    (dict(fraction=0.0), 'at most 1, not 0.0'),
-    (dict(fraction=1.5), 'at most 1, not 1.5'),
-    (dict(fraction=0.01), "keeps no image of class 'a', which has 10"),
-    (dict(fraction=0.5, labels_per_class=2), 'one of the two'),
-    (dict(), 'one of the two')])
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(labels_per_class=11), "class 'a' has 10 images, fewer than labels_per_class=11"),
+        (dict(labels_per_class=0), 'above 0, not 0'),
+        (dict(labels_per_class=2.5), 'whole number above 0, not 2.5'),
+        (dict(fraction=0.0), 'at most 1, not 0.0'),
+        (dict(fraction=1.5), 'at most 1, not 1.5'),
+        (dict(fraction=0.01), "keeps no image of class 'a', which has 10"),
+        (dict(fraction=0.5, labels_per_class=2), 'one of the two'),
+        (dict(), 'one of the two'),
+    ],
+)
 def test_impossible_subsets(options, message):
     with pytest.raises(InputError, match=message):
         balanced_subset(LABELS, KEYS, CLASSES, seed=0, **options)

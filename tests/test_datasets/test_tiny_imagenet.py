@@ -80,8 +80,13 @@ def test_class_without_image(folder):
         InMemoryTinyImageNet(folder, 'train')
 
 
-@pytest.mark.parametrize('line, message', [('val_0.JPEG\tn99\t0\t0\t1\t1\n', "gives val_0.JPEG the class 'n99'"),
-                                           ('val_0.JPEG\tn01\t0\n', 'line 4 of .* has 3 fields instead of 6')])
+@pytest.mark.parametrize(
+    'line, message',
+    [
+        ('val_0.JPEG\tn99\t0\t0\t1\t1\n', "gives val_0.JPEG the class 'n99'"),
+        ('val_0.JPEG\tn01\t0\n', 'line 4 of .* has 3 fields instead of 6'),
+    ],
+)
 def test_damaged_annotations(folder, line, message):
     with (folder / 'val' / 'val_annotations.txt').open('a') as file:
         file.write(line)

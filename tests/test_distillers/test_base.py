@@ -53,8 +53,10 @@ class Ensemble(Distiller):
 
     def forward(self, student, teacher, target):
         soft = sum(teacher[view].logits.softmax(1) for view in teacher) / len(teacher)
-        return dict(loss_ce=self.label_loss(student, target),
-                    loss_kd=-(soft * student['weak'].logits.log_softmax(1)).sum(1).mean())
+        return dict(
+            loss_ce=self.label_loss(student, target),
+            loss_kd=-(soft * student['weak'].logits.log_softmax(1)).sum(1).mean(),
+        )
 
 
 class TwoViewEnsemble(Ensemble):
@@ -71,11 +73,15 @@ def registered():
         del DISTILLERS.module_dict[module.__name__]
 
 
-@pytest.mark.parametrize('decorate', [
-    lambda d: dict(type='CRLD', distiller=d, tau_w=0.0, tau_s=0.0),
-    lambda d: dict(type='LogitStandardization', distiller=d),
-    lambda d: dict(type='CRLD', distiller=dict(type='LogitStandardization', distiller=d), tau_w=0.0, tau_s=0.0),
-], ids=['CRLD', 'LogitStandardization', 'CRLD(LogitStandardization)'])
+@pytest.mark.parametrize(
+    'decorate',
+    [
+        lambda d: dict(type='CRLD', distiller=d, tau_w=0.0, tau_s=0.0),
+        lambda d: dict(type='LogitStandardization', distiller=d),
+        lambda d: dict(type='CRLD', distiller=dict(type='LogitStandardization', distiller=d), tau_w=0.0, tau_s=0.0),
+    ],
+    ids=['CRLD', 'LogitStandardization', 'CRLD(LogitStandardization)'],
+)
 def test_third_party_pair_distiller_is_decorated(registered, decorate):
     student, teacher, target = random_batch(5, 4)
     by_name = DISTILLERS.build(decorate(dict(type='Cosine')))
@@ -99,21 +105,31 @@ def test_third_party_distiller_runs_but_has_no_pair_loss_to_decorate(registered)
     distiller = DISTILLERS.build(dict(type='Ensemble'))
     assert set(distiller(student, teacher, target)) == {'loss_ce', 'loss_kd'}
     for decorator in (CRLD, LogitStandardization):
-        with pytest.raises(InputError, match=f'{decorator.__name__} cannot decorate Ensemble: '
-                                             'it has no loss between one student and one teacher prediction'):
+        with pytest.raises(
+            InputError,
+            match=f'{decorator.__name__} cannot decorate Ensemble: '
+            'it has no loss between one student and one teacher prediction',
+        ):
             decorator(distiller)
 
 
 @pytest.mark.parametrize('decorator', ['CRLD', 'LogitStandardization'])
-@pytest.mark.parametrize(('inner', 'why'), [
-    (dict(type='CrossEntropy'), 'CrossEntropy: it learns from no teacher'),
-    (dict(type='TfNKD'), 'TfNKD: it learns from no teacher'),
-    (dict(type='CRLD', distiller=dict(type='KD')), 'CRLD: it combines several views itself and must be the outermost'),
-    (TwoViewEnsemble(), 'TwoViewEnsemble: it combines several views itself and must be the outermost'),
-    (nn.Linear(1, 1), 'Linear: it is no distiller'),
-    ('KD', 'str: it is no distiller'),
-    (None, 'NoneType: it is no distiller'),
-], ids=lambda value: value if isinstance(value, str) and ':' in value else '')
+@pytest.mark.parametrize(
+    ('inner', 'why'),
+    [
+        (dict(type='CrossEntropy'), 'CrossEntropy: it learns from no teacher'),
+        (dict(type='TfNKD'), 'TfNKD: it learns from no teacher'),
+        (
+            dict(type='CRLD', distiller=dict(type='KD')),
+            'CRLD: it combines several views itself and must be the outermost',
+        ),
+        (TwoViewEnsemble(), 'TwoViewEnsemble: it combines several views itself and must be the outermost'),
+        (nn.Linear(1, 1), 'Linear: it is no distiller'),
+        ('KD', 'str: it is no distiller'),
+        (None, 'NoneType: it is no distiller'),
+    ],
+    ids=lambda value: value if isinstance(value, str) and ':' in value else '',
+)
 def test_what_cannot_be_decorated_is_refused_with_the_reason(decorator, inner, why):
     with pytest.raises(InputError) as caught:
         DISTILLERS.build(dict(type=decorator, distiller=inner))
@@ -122,25 +138,45 @@ def test_what_cannot_be_decorated_is_refused_with_the_reason(decorator, inner, w
     assert 'such as KD or DKD' in message and '\n' not in message
 
 
-@pytest.mark.parametrize(('distiller', 'option'), [
-    (distiller, option)
-    for distiller, options in {KD: ['temperature'], DKD: ['temperature'], NKD: ['temperature'], MLLD: ['temperature'],
-                               NormKD: ['temperature_norm'], NormKDDKD: ['temperature_norm']}.items()
-    for option in options])
+@pytest.mark.parametrize(
+    ('distiller', 'option'),
+    [
+        (distiller, option)
+        for distiller, options in {
+            KD: ['temperature'],
+            DKD: ['temperature'],
+            NKD: ['temperature'],
+            MLLD: ['temperature'],
+            NormKD: ['temperature_norm'],
+            NormKDDKD: ['temperature_norm'],
+        }.items()
+        for option in options
+    ],
+)
 @pytest.mark.parametrize('value', [0, -1.0, math.nan, math.inf, '4', None], ids=repr)
 def test_temperature_must_be_above_0(distiller, option, value):
     with pytest.raises(InputError, match=f'{distiller.__name__}: {option} must be a number above 0, not '):
         distiller(**{option: value})
 
 
-@pytest.mark.parametrize(('distiller', 'option'), [
-    (distiller, option)
-    for distiller, options in {
-        KD: ['ce_weight', 'kd_weight'], DKD: ['alpha', 'beta', 'warmup', 'ce_weight', 'kd_weight'],
-        NKD: ['gamma', 'ce_weight', 'kd_weight'], NormKD: ['ce_weight', 'kd_weight'], MLLD: ['ce_weight', 'kd_weight'],
-        NormKDDKD: ['alpha', 'beta', 'warmup', 'ce_weight', 'kd_weight'], TfNKD: ['ce_weight', 'kd_weight'],
-        lambda **options: CRLD(KD(), **options): ['ce_weight', 'wv_weight', 'cv_weight']}.items()
-    for option in options], ids=lambda value: getattr(value, '__name__', value))
+@pytest.mark.parametrize(
+    ('distiller', 'option'),
+    [
+        (distiller, option)
+        for distiller, options in {
+            KD: ['ce_weight', 'kd_weight'],
+            DKD: ['alpha', 'beta', 'warmup', 'ce_weight', 'kd_weight'],
+            NKD: ['gamma', 'ce_weight', 'kd_weight'],
+            NormKD: ['ce_weight', 'kd_weight'],
+            MLLD: ['ce_weight', 'kd_weight'],
+            NormKDDKD: ['alpha', 'beta', 'warmup', 'ce_weight', 'kd_weight'],
+            TfNKD: ['ce_weight', 'kd_weight'],
+            lambda **options: CRLD(KD(), **options): ['ce_weight', 'wv_weight', 'cv_weight'],
+        }.items()
+        for option in options
+    ],
+    ids=lambda value: getattr(value, '__name__', value),
+)
 @pytest.mark.parametrize('value', [-0.1, math.nan, math.inf, '1'], ids=repr)
 def test_weights_must_not_be_negative(distiller, option, value):
     with pytest.raises(InputError, match=f': {option} must be a number of at least 0, not '):
@@ -166,14 +202,20 @@ def test_variant_must_be_known(value):
         MLLD(variant=value)
 
 
-@pytest.mark.parametrize('loss', [
-    lambda s, t, y: dkd_loss(s, t, y, alpha=1.0, beta=1.0, temperature=1.0),
-    lambda s, t, y: nkd_loss(s, t, y, gamma=1.0, temperature=1.0),
-    lambda s, t, y: normkd_dkd_loss(s, t, y, alpha=1.0, beta=1.0, temperature_norm=1.0),
-], ids=['dkd', 'nkd', 'normkd_dkd'])
-@pytest.mark.parametrize('labels', [
-    torch.full((3, 4), 0.25), torch.eye(4, dtype=torch.long)[:3], torch.tensor([0.0, 1.0, 2.0])],
-    ids=['mixed', 'one-hot', 'float'])
+@pytest.mark.parametrize(
+    'loss',
+    [
+        lambda s, t, y: dkd_loss(s, t, y, alpha=1.0, beta=1.0, temperature=1.0),
+        lambda s, t, y: nkd_loss(s, t, y, gamma=1.0, temperature=1.0),
+        lambda s, t, y: normkd_dkd_loss(s, t, y, alpha=1.0, beta=1.0, temperature_norm=1.0),
+    ],
+    ids=['dkd', 'nkd', 'normkd_dkd'],
+)
+@pytest.mark.parametrize(
+    'labels',
+    [torch.full((3, 4), 0.25), torch.eye(4, dtype=torch.long)[:3], torch.tensor([0.0, 1.0, 2.0])],
+    ids=['mixed', 'one-hot', 'float'],
+)
 def test_methods_of_one_class_index_refuse_other_labels(loss, labels):
     student, teacher, _ = random_batch(3, 4)
     with pytest.raises(InputError, match='one class index a sample.*remove Mixup, CutMix and one-hot labels'):

@@ -26,9 +26,22 @@ REQUIRED: dict[str, dict] = {}
 """Options of a distiller that have no default, by its name."""
 
 ALTERNATIVES = dict(
-    temperature=2.5, temperature_norm=1.3, alpha=0.3, beta=2.5, gamma=0.7, warmup=7, ce_weight=0.35, kd_weight=0.45,
-    variant='paper', wv_weight=1.1, cv_weight=1.7, tau_w=0.5, tau_s=0.6, mask_by='target_view',
-    distiller=dict(type='NKD'))
+    temperature=2.5,
+    temperature_norm=1.3,
+    alpha=0.3,
+    beta=2.5,
+    gamma=0.7,
+    warmup=7,
+    ce_weight=0.35,
+    kd_weight=0.45,
+    variant='paper',
+    wv_weight=1.1,
+    cv_weight=1.7,
+    tau_w=0.5,
+    tau_s=0.6,
+    mask_by='target_view',
+    distiller=dict(type='NKD'),
+)
 """A value of each option that is no distiller's default."""
 
 STOPPED_GRADIENT = {'TfNKD'}
@@ -126,8 +139,9 @@ def test_pair_loss_has_one_value_a_sample(case, shape):
 def test_crld_of_identical_views_is_the_pair_loss(case):
     student, teacher, target = random_batch(7, 5)
     decorated = CRLD(build(case), ce_weight=0.0, wv_weight=0.5, cv_weight=0.0, tau_w=0.0, tau_s=0.0)
-    losses = decorated({view: student['weak'] for view in VIEW_NAMES}, {view: teacher['weak'] for view in VIEW_NAMES},
-                       target)
+    losses = decorated(
+        {view: student['weak'] for view in VIEW_NAMES}, {view: teacher['weak'] for view in VIEW_NAMES}, target
+    )
     plain = build(case).pair_loss(student['weak'], teacher['weak'], target).mean()
     close(total(losses), plain, rtol=1e-12)
     assert losses['keep_weak'] == losses['keep_strong'] == 1
@@ -147,8 +161,9 @@ def test_empty_mask_gives_0_with_a_live_graph(case, mask_by):
         assert torch.equal(prediction.logits.grad, torch.zeros(6, 5).double())
 
 
-@pytest.mark.parametrize(('name', 'option'), [(name, option) for name in sorted(DISTILLERS.module_dict)
-                                              for option in options_of(name)])
+@pytest.mark.parametrize(
+    ('name', 'option'), [(name, option) for name in sorted(DISTILLERS.module_dict) for option in options_of(name)]
+)
 def test_every_option_changes_the_result(name, option):
     assert option in ALTERNATIVES, f'{name} has a new option: give {option} an alternative value in ALTERNATIVES'
     base = dict(type=name, **REQUIRED.get(name, {}))
@@ -158,8 +173,10 @@ def test_every_option_changes_the_result(name, option):
     assert ALTERNATIVES[option] != default
     student, teacher, target = random_batch(24, 6)
     with training(epoch=3):  # where a warm-up shows
-        one, other = (total(DISTILLERS.build(dict(base, **change))(student, teacher, target))
-                      for change in ({}, {option: copy.deepcopy(ALTERNATIVES[option])}))
+        one, other = (
+            total(DISTILLERS.build(dict(base, **change))(student, teacher, target))
+            for change in ({}, {option: copy.deepcopy(ALTERNATIVES[option])})
+        )
     assert not torch.isclose(one, other, rtol=1e-6), f'{option} never reaches the loss'
 
 
@@ -175,16 +192,21 @@ def extreme_batch(gap: float, dtype: torch.dtype, k: int) -> tuple[Views, Views,
     s, t, target = torch.cartesian_prod(number, number, torch.arange(k)).unbind(1)
 
     def views(rows: Tensor, shift: int, requires_grad: bool) -> Views:
-        return {view: Prediction(shapes[(rows + by) % len(shapes)].to(dtype).requires_grad_(requires_grad))
-                for view, by in (('weak', 0), ('strong', shift))}
+        return {
+            view: Prediction(shapes[(rows + by) % len(shapes)].to(dtype).requires_grad_(requires_grad))
+            for view, by in (('weak', 0), ('strong', shift))
+        }
 
     return views(s, 1, True), views(t, 3, False), target
 
 
 @every_case
 @pytest.mark.parametrize('classes', [2, 5])
-@pytest.mark.parametrize(('gap', 'dtype'), [(1000.0, torch.float32), (100.0, torch.bfloat16), (100.0, torch.float16)],
-                         ids=['fp32', 'bf16', 'fp16'])
+@pytest.mark.parametrize(
+    ('gap', 'dtype'),
+    [(1000.0, torch.float32), (100.0, torch.bfloat16), (100.0, torch.float16)],
+    ids=['fp32', 'bf16', 'fp16'],
+)
 def test_finite_at_extreme_logits(case, gap, dtype, classes):
     student, teacher, target = extreme_batch(gap, dtype, classes)
     losses = build(case)(student, teacher, target)
@@ -215,8 +237,9 @@ def test_split_and_stacked_batches(case):
     distiller = build(case)
 
     def pair_loss(rows: slice) -> Tensor:
-        return distiller.pair_loss(Prediction(student['weak'].logits[rows]), Prediction(teacher['weak'].logits[rows]),
-                                   target[rows])
+        return distiller.pair_loss(
+            Prediction(student['weak'].logits[rows]), Prediction(teacher['weak'].logits[rows]), target[rows]
+        )
 
     whole, parts = pair_loss(slice(None)), torch.cat([pair_loss(slice(0, 3)), pair_loss(slice(3, 8))])
     if distiller.per_sample:
@@ -232,8 +255,11 @@ def test_crld_does_not_change_when_the_batch_is_split(case):
     decorated = CRLD(build(case), tau_w=0.6, tau_s=0.4)
 
     def run(rows: slice) -> dict[str, Tensor]:
-        return decorated({view: Prediction(p.logits[rows]) for view, p in student.items()},
-                         {view: Prediction(p.logits[rows]) for view, p in teacher.items()}, target[rows])
+        return decorated(
+            {view: Prediction(p.logits[rows]) for view, p in student.items()},
+            {view: Prediction(p.logits[rows]) for view, p in teacher.items()},
+            target[rows],
+        )
 
     whole, first, second = run(slice(None)), run(slice(0, 4)), run(slice(4, 8))
     for name, value in whole.items():
@@ -296,8 +322,9 @@ def test_gradient_is_the_derivative(case):
 
 
 @every_case
-@pytest.mark.parametrize('copied', [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))],
-                         ids=['deepcopy', 'pickle'])
+@pytest.mark.parametrize(
+    'copied', [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))], ids=['deepcopy', 'pickle']
+)
 def test_copies_give_the_same(case, copied):
     batch = random_batch(6, 5)
     distiller = build(case)

@@ -25,14 +25,19 @@ from .testers import (
 OWN_OPTIONS = ('ce_weight', 'wv_weight', 'cv_weight', 'tau_w', 'tau_s')
 
 
-@pytest.mark.parametrize(('base', 'row'), [
-    pytest.param(base, *case.values, id=f'{base.__name__}-{case.id}')
-    for base, method in ((KD, 'kd+crld'), (DKD, 'dkd+crld'), (NKD, 'nkd+crld'), (NormKD, 'normkd+crld'))
-    for case in golden(method)])
+@pytest.mark.parametrize(
+    ('base', 'row'),
+    [
+        pytest.param(base, *case.values, id=f'{base.__name__}-{case.id}')
+        for base, method in ((KD, 'kd+crld'), (DKD, 'dkd+crld'), (NKD, 'nkd+crld'), (NormKD, 'normkd+crld'))
+        for case in golden(method)
+    ],
+)
 def test_reference_numbers(base, row):
     own = {name: value for name, value in row['params'].items() if name in OWN_OPTIONS}
-    check_golden_views(row, CRLD(base(**{name: value for name, value in row['params'].items() if name not in own}),
-                                 **own))
+    check_golden_views(
+        row, CRLD(base(**{name: value for name, value in row['params'].items() if name not in own}), **own)
+    )
 
 
 def crld(student, teacher, target, pair_loss, *, ce_weight, wv_weight, cv_weight, tau_w, tau_s, mask_by):
@@ -46,8 +51,9 @@ def crld(student, teacher, target, pair_loss, *, ce_weight, wv_weight, cv_weight
         losses['keep_strong'] += strong_kept / n
         losses['loss_ce'] += ce_weight * (-math.log(softmax(s_w)[y]) - math.log(softmax(s_s)[y])) / n
         for name, weight, pairs, term_kept in (
-                ('loss_wv', wv_weight, ((s_w, t_w, weak_kept), (s_s, t_s, strong_kept)), weak_kept),
-                ('loss_cv', cv_weight, ((s_s, t_w, weak_kept), (s_w, t_s, strong_kept)), strong_kept)):
+            ('loss_wv', wv_weight, ((s_w, t_w, weak_kept), (s_s, t_s, strong_kept)), weak_kept),
+            ('loss_cv', cv_weight, ((s_s, t_w, weak_kept), (s_w, t_s, strong_kept)), strong_kept),
+        ):
             for s, t, target_kept in pairs:
                 if term_kept if mask_by == 'term' else target_kept:
                     losses[name] += weight * pair_loss(s, t, y) / n
@@ -65,14 +71,16 @@ def test_wiring_in_loops(shape, mask_by):
     student, teacher, target = random_batch(*shape)
     own = dict(ce_weight=0.7, wv_weight=1.9, cv_weight=0.4, tau_w=0.8, tau_s=0.6, mask_by=mask_by)
     losses = CRLD(KD(temperature=3.0), **own)(student, teacher, target)
-    expected = crld(rows(student), rows(teacher), target.tolist(),
-                    lambda s, t, _: 9 * kl(softmax(t, 3.0), softmax(s, 3.0)), **own)
+    expected = crld(
+        rows(student), rows(teacher), target.tolist(), lambda s, t, _: 9 * kl(softmax(t, 3.0), softmax(s, 3.0)), **own
+    )
     assert losses.keys() == expected.keys()
     for name, value in expected.items():
         close(losses[name], value, rtol=1e-10)
     if shape == (16, 3):
-        kept = [[max(softmax(row)) >= tau for row in rows(teacher)[view]]
-                for view, tau in (('weak', 0.8), ('strong', 0.6))]
+        kept = [
+            [max(softmax(row)) >= tau for row in rows(teacher)[view]] for view, tau in (('weak', 0.8), ('strong', 0.6))
+        ]
         assert {*zip(*kept, strict=True)} == {(a, b) for a in (False, True) for b in (False, True)}
 
 
@@ -108,8 +116,9 @@ def test_number_by_hand():
     d_ww, d_ss = math.log(4 / 3) / 2, 0.75 * math.log(3) - math.log(2)
 
     losses = CRLD(KD(temperature=1.0), **own)(student, teacher, torch.tensor([1]))
-    for name, value in dict(loss_ce=3 * math.log(8 / 3), loss_wv=2 * (d_ww + d_ss), loss_cv=0.0, keep_weak=1.0,
-                            keep_strong=0.0).items():
+    for name, value in dict(
+        loss_ce=3 * math.log(8 / 3), loss_wv=2 * (d_ww + d_ss), loss_cv=0.0, keep_weak=1.0, keep_strong=0.0
+    ).items():
         close(losses[name], value)
     losses = CRLD(KD(temperature=1.0), mask_by='target_view', **own)(student, teacher, torch.tensor([1]))
     close(losses['loss_wv'], 2 * d_ww)
@@ -142,8 +151,11 @@ def test_mean_divides_by_the_batch_not_by_the_number_kept():
     unsure = {view: Prediction(torch.cat([sure, torch.zeros(3, 5).double()])) for view in ('weak', 'strong')}
     losses = CRLD(KD(), tau_w=0.9, tau_s=0.9)(student, unsure, target)
     assert losses['keep_weak'] == losses['keep_strong'] == 0.25
-    first = CRLD(KD(), tau_w=0.9, tau_s=0.9)({view: Prediction(p.logits[:1]) for view, p in student.items()},
-                                            {view: Prediction(p.logits[:1]) for view, p in unsure.items()}, target[:1])
+    first = CRLD(KD(), tau_w=0.9, tau_s=0.9)(
+        {view: Prediction(p.logits[:1]) for view, p in student.items()},
+        {view: Prediction(p.logits[:1]) for view, p in unsure.items()},
+        target[:1],
+    )
     for name in ('loss_wv', 'loss_cv'):
         assert first[name] > 0
         close(losses[name], first[name] / 4)
@@ -232,8 +244,9 @@ def test_logit_methods_need_no_features():
 
 def test_defaults_are_the_published_ones():
     batch = random_batch(8, 6)
-    explicit = CRLD(KD(temperature=4.0), ce_weight=1.0, wv_weight=2.0, cv_weight=0.5, tau_w=0.9, tau_s=0.2,
-                    mask_by='term')
+    explicit = CRLD(
+        KD(temperature=4.0), ce_weight=1.0, wv_weight=2.0, cv_weight=0.5, tau_w=0.9, tau_s=0.2, mask_by='term'
+    )
     torch.testing.assert_close(CRLD(KD())(*batch), explicit(*batch), rtol=0, atol=0)
 
 
@@ -241,5 +254,6 @@ def test_defaults_are_the_published_ones():
 def test_mixed_labels_with_methods_that_do_not_read_the_label(base):
     student, teacher, target = random_batch(6, 5)
     one_hot = torch.nn.functional.one_hot(target, 5).double()
-    torch.testing.assert_close(CRLD(base())(student, teacher, one_hot), CRLD(base())(student, teacher, target),
-                               rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        CRLD(base())(student, teacher, one_hot), CRLD(base())(student, teacher, target), rtol=1e-9, atol=0
+    )

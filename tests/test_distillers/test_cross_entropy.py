@@ -18,8 +18,11 @@ def test_formula_in_loops():
         losses = CrossEntropy()(student, {}, target)
         rows = student['weak'].logits.tolist()
         assert losses.keys() == {'loss_ce'}
-        close(losses['loss_ce'], sum(-math.log(softmax(row)[y]) for row, y in zip(rows, target.tolist(), strict=True))
-              / n, rtol=1e-10)
+        close(
+            losses['loss_ce'],
+            sum(-math.log(softmax(row)[y]) for row, y in zip(rows, target.tolist(), strict=True)) / n,
+            rtol=1e-10,
+        )
 
 
 def test_number_by_hand():

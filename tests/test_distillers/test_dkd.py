@@ -33,12 +33,17 @@ def decoupled(student, teacher, target, alpha, beta, temperature):
     p_s, p_t = softmax(student, temperature), softmax(teacher, temperature)
     target_term = kl([p_t[target], 1 - p_t[target]], [p_s[target], 1 - p_s[target]])
     other_term = kl(softmax(others(teacher, target), temperature), softmax(others(student, target), temperature))
-    return temperature ** 2 * (alpha * target_term + beta * other_term)
+    return temperature**2 * (alpha * target_term + beta * other_term)
 
 
-@pytest.mark.parametrize('options', [dict(alpha=1.0, beta=8.0, temperature=4.0),
-                                     dict(alpha=0.3, beta=0.0, temperature=1.0),
-                                     dict(alpha=0.0, beta=2.5, temperature=0.7)])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(alpha=1.0, beta=8.0, temperature=4.0),
+        dict(alpha=0.3, beta=0.0, temperature=1.0),
+        dict(alpha=0.0, beta=2.5, temperature=0.7),
+    ],
+)
 def test_formula_in_loops(options):
     check_oracle(dkd_loss, decoupled, **options)
 
@@ -47,8 +52,14 @@ def test_number_by_hand():
     # T = 1, y = 0, p_t = (1/2, 1/4, 1/4), p_s = (1/4, 1/4, 1/2).
     # b_t = (1/2, 1/2), b_s = (1/4, 3/4):  1/2 ln 2 + 1/2 ln 2/3 = 1/2 ln 4/3.
     # q_t = (1/2, 1/2), q_s = (1/3, 2/3):  1/2 ln 3/2 + 1/2 ln 3/4 = 1/2 ln 9/8.
-    loss = dkd_loss(logits_of([1 / 4, 1 / 4, 1 / 2]), logits_of([1 / 2, 1 / 4, 1 / 4]), torch.tensor([0]),
-                    alpha=3.0, beta=8.0, temperature=1.0)
+    loss = dkd_loss(
+        logits_of([1 / 4, 1 / 4, 1 / 2]),
+        logits_of([1 / 2, 1 / 4, 1 / 4]),
+        torch.tensor([0]),
+        alpha=3.0,
+        beta=8.0,
+        temperature=1.0,
+    )
     close(loss, [3 / 2 * math.log(4 / 3) + 4 * math.log(9 / 8)])
 
 

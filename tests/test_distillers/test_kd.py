@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crld_zoo.distillers import KD, kd_loss
-from crld_zoo.distillers.dkd import decoupled_divergence
+from crld_zoo.distillers.logits.dkd import decoupled_divergence
 
 from .testers import (
     check_defaults,
@@ -31,7 +31,7 @@ def test_reference_numbers(row):
 @pytest.mark.parametrize('temperature', [0.5, 1.0, 4.0])
 def test_formula_in_loops(temperature):
     def oracle(student, teacher, _, temperature):
-        return temperature ** 2 * kl(softmax(teacher, temperature), softmax(student, temperature))
+        return temperature**2 * kl(softmax(teacher, temperature), softmax(student, temperature))
 
     check_oracle(kd_loss, oracle, temperature=temperature)
 
@@ -64,5 +64,4 @@ def test_decouples_into_target_and_other_classes(temperature):
     s, t = student['weak'].logits / temperature, teacher['weak'].logits / temperature
     rest = 1 - t.softmax(1)[torch.arange(7), target]
     decoupled = decoupled_divergence(s, t, target, 1.0, 0.0) + rest * decoupled_divergence(s, t, target, 0.0, 1.0)
-    close(kd_loss(student['weak'].logits, teacher['weak'].logits, temperature=temperature),
-          temperature ** 2 * decoupled)
+    close(kd_loss(student['weak'].logits, teacher['weak'].logits, temperature=temperature), temperature**2 * decoupled)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crld_zoo.distillers import DKD, KD, MLLD, LogitStandardization, Prediction, kd_loss, normkd_loss
-from crld_zoo.distillers.logit_standardization import standardize
+from crld_zoo.distillers.decorators.logit_standardization import standardize
 
 from .testers import check_golden_row, check_oracle, close, golden, kl, random_batch, softmax, spread, total, training
 
@@ -24,14 +24,16 @@ def pair_loss(distiller, student, teacher, target):
 
 @pytest.mark.parametrize('row', golden('logit_standardization_kd'))
 def test_reference_numbers_with_kd(row):
-    check_golden_row(row, lambda s, t, target, **options: pair_loss(standardized(KD)(**options), s, t, target),
-                     standardized(KD))
+    check_golden_row(
+        row, lambda s, t, target, **options: pair_loss(standardized(KD)(**options), s, t, target), standardized(KD)
+    )
 
 
 @pytest.mark.parametrize('row', golden('logit_standardization_dkd'))
 def test_reference_numbers_with_dkd(row):
-    check_golden_row(row, lambda s, t, target, **options: pair_loss(standardized(DKD)(**options), s, t, target),
-                     standardized(DKD))
+    check_golden_row(
+        row, lambda s, t, target, **options: pair_loss(standardized(DKD)(**options), s, t, target), standardized(DKD)
+    )
 
 
 def test_formula_in_loops():
@@ -40,17 +42,24 @@ def test_formula_in_loops():
         return [(z - mean) / (spread(row) + 1e-7) for z in row]
 
     def oracle(student, teacher, _, temperature):
-        return temperature ** 2 * kl(softmax(scaled(teacher), temperature), softmax(scaled(student), temperature))
+        return temperature**2 * kl(softmax(scaled(teacher), temperature), softmax(scaled(student), temperature))
 
-    check_oracle(lambda s, t, target, temperature: pair_loss(LogitStandardization(KD(temperature)), s, t, target),
-                 oracle, temperature=2.0)
+    check_oracle(
+        lambda s, t, target, temperature: pair_loss(LogitStandardization(KD(temperature)), s, t, target),
+        oracle,
+        temperature=2.0,
+    )
 
 
 def test_number_by_hand():
     # (1, 2, 3) has mean 2 and unbiased std 1: (-1, 0, 1). (6, 4, 2): (1, 0, -1). T = 1:
     # log p_t - log p_s = z_t - z_s = (-2, 0, 2), so KL = 2 (p_t[2] - p_t[0]) with p_t = (1/e, 1, e) / (1/e + 1 + e).
-    loss = pair_loss(LogitStandardization(KD(temperature=1.0)), torch.tensor([[6.0, 4.0, 2.0]]).double(),
-                     torch.tensor([[1.0, 2.0, 3.0]]).double(), torch.tensor([0]))
+    loss = pair_loss(
+        LogitStandardization(KD(temperature=1.0)),
+        torch.tensor([[6.0, 4.0, 2.0]]).double(),
+        torch.tensor([[1.0, 2.0, 3.0]]).double(),
+        torch.tensor([0]),
+    )
     close(loss, [2 * (math.e - 1 / math.e) / (1 / math.e + 1 + math.e)], rtol=1e-6)  # 1e-7 is added to the std
 
 
@@ -122,6 +131,7 @@ def test_features_pass_through():
 
     decorated = LogitStandardization(Watching())
     assert decorated.needs_features
-    decorated.pair_loss(Prediction(torch.randn(2, 4), features), Prediction(torch.randn(2, 4), features),
-                        torch.tensor([0, 1]))
+    decorated.pair_loss(
+        Prediction(torch.randn(2, 4), features), Prediction(torch.randn(2, 4), features), torch.tensor([0, 1])
+    )
     assert seen[0][0][0] is features[0] and seen[0][1][0] is features[0]

@@ -44,9 +44,11 @@ def levels(student, teacher, temperature):
     """Instance level of each sample, batch level of each sample's row, class level of each class's row."""
     p_s = [softmax(row, temperature) for row in student]
     p_t = [softmax(row, temperature) for row in teacher]
-    return ([temperature ** 2 * kl(t, s) for s, t in zip(p_s, p_t, strict=True)],
-            squared_rows(gram_rows(p_s), gram_rows(p_t)),
-            squared_rows(gram_rows(transposed(p_s)), gram_rows(transposed(p_t))))
+    return (
+        [temperature**2 * kl(t, s) for s, t in zip(p_s, p_t, strict=True)],
+        squared_rows(gram_rows(p_s), gram_rows(p_t)),
+        squared_rows(gram_rows(transposed(p_s)), gram_rows(transposed(p_t))),
+    )
 
 
 @pytest.mark.parametrize('temperatures', [(4.0, 3.0, 5.0, 2.0, 6.0), (1.0,), (0.5, 2.0)])
@@ -95,8 +97,11 @@ def native_losses(student, teacher, temperatures, variant):
             losses['loss_bc'] += sum(keep_sample) / n * sum(weak[1]) / n
             losses['loss_cc'] += sum(keep_class) / k * sum(weak[2]) / k
         else:
-            for name, level, keep in (('loss_kd', 0, keep_sample), ('loss_bc', 1, keep_sample),
-                                      ('loss_cc', 2, keep_class)):
+            for name, level, keep in (
+                ('loss_kd', 0, keep_sample),
+                ('loss_bc', 1, keep_sample),
+                ('loss_cc', 2, keep_class),
+            ):
                 kept = sum(value for value, kept in zip(weak[level], keep, strict=True) if kept)
                 losses[name] += (kept + sum(strong[level])) / len(keep)
     return losses
@@ -110,8 +115,12 @@ def test_native_form_in_loops(shape, variant):
     rows_s, rows_t = ({view: p.logits.tolist() for view, p in views.items()} for views in (student, teacher))
     for name, expected in native_losses(rows_s, rows_t, (4.0, 3.0, 5.0, 2.0, 6.0), variant).items():
         close(losses[name], 0.9 * expected, rtol=1e-10)
-    label_loss = sum(-math.log(softmax(rows_s[view][i])[y])
-                     for view in ('weak', 'strong') for i, y in enumerate(target.tolist())) / shape[0]
+    label_loss = (
+        sum(
+            -math.log(softmax(rows_s[view][i])[y]) for view in ('weak', 'strong') for i, y in enumerate(target.tolist())
+        )
+        / shape[0]
+    )
     close(losses['loss_ce'], 0.1 * label_loss)
 
 

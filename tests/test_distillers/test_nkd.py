@@ -31,11 +31,12 @@ def test_reference_numbers(row):
 def normalized(student, teacher, target, gamma, temperature):
     target_term = -softmax(teacher)[target] * math.log(softmax(student)[target])
     q_s, q_t = softmax(others(student, target), temperature), softmax(others(teacher, target), temperature)
-    return target_term - gamma * temperature ** 2 * sum(a * math.log(b) for a, b in zip(q_t, q_s, strict=True))
+    return target_term - gamma * temperature**2 * sum(a * math.log(b) for a, b in zip(q_t, q_s, strict=True))
 
 
-@pytest.mark.parametrize('options', [dict(gamma=1.5, temperature=1.0), dict(gamma=0.2, temperature=3.0),
-                                     dict(gamma=0.0, temperature=0.5)])
+@pytest.mark.parametrize(
+    'options', [dict(gamma=1.5, temperature=1.0), dict(gamma=0.2, temperature=3.0), dict(gamma=0.0, temperature=0.5)]
+)
 def test_formula_in_loops(options):
     check_oracle(nkd_loss, normalized, **options)
 
@@ -43,8 +44,13 @@ def test_formula_in_loops(options):
 def test_number_by_hand():
     # y = 0, p_t = (1/2, 1/4, 1/4), p_s = (1/4, 1/4, 1/2), T = 1.
     # Target: -1/2 ln 1/4 = ln 2.  Others: q_t = (1/2, 1/2), q_s = (1/3, 2/3): -(1/2 ln 1/3 + 1/2 ln 2/3) = 1/2 ln 9/2.
-    loss = nkd_loss(logits_of([1 / 4, 1 / 4, 1 / 2]), logits_of([1 / 2, 1 / 4, 1 / 4]), torch.tensor([0]),
-                    gamma=1.5, temperature=1.0)
+    loss = nkd_loss(
+        logits_of([1 / 4, 1 / 4, 1 / 2]),
+        logits_of([1 / 2, 1 / 4, 1 / 4]),
+        torch.tensor([0]),
+        gamma=1.5,
+        temperature=1.0,
+    )
     close(loss, [math.log(2) + 0.75 * math.log(9 / 2)])
 
 

@@ -31,7 +31,7 @@ def test_reference_numbers(row):
 def test_formula_in_loops(temperature_norm):
     def oracle(student, teacher, _, temperature_norm):
         tau_s, tau_t = temperature_norm * spread(student), temperature_norm * spread(teacher)
-        return tau_t ** 2 * kl(softmax(teacher, tau_t), softmax(student, tau_s))
+        return tau_t**2 * kl(softmax(teacher, tau_t), softmax(student, tau_s))
 
     check_oracle(normkd_loss, oracle, temperature_norm=temperature_norm)
 
@@ -40,8 +40,9 @@ def test_number_by_hand():
     # Logits a and 0 have the unbiased std a / sqrt 2. With temperature_norm = sqrt 2: tau = a, scaled logits (1, 0).
     # p_t = softmax(1, 0) = (p, 1 - p), p_s = softmax(0, 1): log p_t - log p_s = (1, -1), so KL = 2 p - 1 = tanh 1/2.
     # Times tau_t^2 = 9.
-    loss = normkd_loss(torch.tensor([[0.0, 5.0]]).double(), torch.tensor([[3.0, 0.0]]).double(),
-                       temperature_norm=math.sqrt(2))
+    loss = normkd_loss(
+        torch.tensor([[0.0, 5.0]]).double(), torch.tensor([[3.0, 0.0]]).double(), temperature_norm=math.sqrt(2)
+    )
     close(loss, [9 * math.tanh(0.5)])
 
 
@@ -75,5 +76,5 @@ def test_constant_student_learns_at_an_ordinary_rate(value):
     loss.sum().backward()
     tau_t = 2 * teacher['weak'].logits.std(1, keepdim=True)
     # the gradient of T^2 KL with the student at temperature 1: tau_t^2 (p_s - p_t)
-    expected = tau_t ** 2 * (1 / 5 - (teacher['weak'].logits / tau_t).softmax(1))
+    expected = tau_t**2 * (1 / 5 - (teacher['weak'].logits / tau_t).softmax(1))
     torch.testing.assert_close(student.grad, expected.float(), rtol=1e-4, atol=1e-4)

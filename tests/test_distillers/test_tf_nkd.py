@@ -38,8 +38,11 @@ def teacher_free(rows, shares):
 def test_formula_in_loops(shape):
     student, _, target = random_batch(*shape)
     rows = student['weak'].logits.tolist()
-    close(tf_nkd_loss(student['weak'].logits, target), teacher_free(rows, [[(y, 1.0)] for y in target.tolist()]),
-          rtol=1e-10)
+    close(
+        tf_nkd_loss(student['weak'].logits, target),
+        teacher_free(rows, [[(y, 1.0)] for y in target.tolist()]),
+        rtol=1e-10,
+    )
 
 
 @pytest.mark.parametrize('shape', SHAPES, ids=str)

@@ -30,8 +30,10 @@ def golden(method: str) -> list:
     """The reference rows of a method, as parameters of a test."""
     rows = [row for row in ROWS if row['method'] == method]
     assert rows, f'no reference row of {method}'
-    return [pytest.param(row, id='-'.join(f'{value:g}' for value in row['params'].values()) or str(number))
-            for number, row in enumerate(rows)]
+    return [
+        pytest.param(row, id='-'.join(f'{value:g}' for value in row['params'].values()) or str(number))
+        for number, row in enumerate(rows)
+    ]
 
 
 def close(actual: Tensor, expected: Tensor | Row | float, rtol: float = 1e-8) -> None:
@@ -50,8 +52,9 @@ def total(losses: dict[str, Tensor]) -> Tensor:
     return sum(value for name, value in losses.items() if 'loss' in name)
 
 
-def random_batch(n: int, k: int, *, seed: int = 0, dtype: torch.dtype = torch.float64,
-                 scale: float = 2.0) -> tuple[Views, Views, Tensor]:
+def random_batch(
+    n: int, k: int, *, seed: int = 0, dtype: torch.dtype = torch.float64, scale: float = 2.0
+) -> tuple[Views, Views, Tensor]:
     """Predictions of both networks on both views, all four different, and targets; only the student's have a gradient.
 
     The teacher's scale differs between samples, so that it is sure of some and unsure of others.
@@ -75,8 +78,10 @@ def check_golden_row(row: dict, loss: Callable[..., Tensor], distiller: type[Pai
     """The function and the distiller reproduce a reference row: the batch's mean and the student's gradient."""
     teacher, target = torch.tensor(row['logits_teacher'], dtype=torch.float64), torch.tensor(row['target'])
     module = distiller(**row['params'], ce_weight=0, kd_weight=1)
-    for value in (lambda student: _with_target(loss)(student, teacher, target, **row['params']).mean(),
-                  lambda student: total(module(_views(student), _views(teacher), target))):
+    for value in (
+        lambda student: _with_target(loss)(student, teacher, target, **row['params']).mean(),
+        lambda student: total(module(_views(student), _views(teacher), target)),
+    ):
         student = leaf(row['logits_student'])
         result = value(student)
         result.backward()
@@ -87,8 +92,9 @@ def check_golden_row(row: dict, loss: Callable[..., Tensor], distiller: type[Pai
 def check_golden_views(row: dict, distiller: Distiller) -> None:
     """A distiller of two views reproduces a reference row: every term, their total and both gradients."""
     student = {view: Prediction(leaf(row[f'student_{view}'])) for view in ('weak', 'strong')}
-    teacher = {view: Prediction(torch.tensor(row[f'teacher_{view}'], dtype=torch.float64))
-               for view in ('weak', 'strong')}
+    teacher = {
+        view: Prediction(torch.tensor(row[f'teacher_{view}'], dtype=torch.float64)) for view in ('weak', 'strong')
+    }
     losses = distiller(student, teacher, torch.tensor(row['target']))
     for name, expected in row['losses'].items():
         close(losses[name if name.startswith('loss_') else f'loss_{name}'], expected)
@@ -103,14 +109,18 @@ def check_oracle(loss: Callable[..., Tensor], oracle: Callable[..., float], **op
     for n, k in SHAPES:
         student, teacher, target = random_batch(n, k)
         actual = _with_target(loss)(student['weak'].logits, teacher['weak'].logits, target, **options)
-        expected = [oracle(s, t, y, **options) for s, t, y in
-                    zip(student['weak'].logits.tolist(), teacher['weak'].logits.tolist(), target.tolist(),
-                        strict=True)]
+        expected = [
+            oracle(s, t, y, **options)
+            for s, t, y in zip(
+                student['weak'].logits.tolist(), teacher['weak'].logits.tolist(), target.tolist(), strict=True
+            )
+        ]
         close(actual, expected, rtol=1e-10)
 
 
-def check_defaults(distiller: PairDistiller, loss: Callable[..., Tensor], *, ce_weight: float, kd_weight: float,
-                   **options) -> None:
+def check_defaults(
+    distiller: PairDistiller, loss: Callable[..., Tensor], *, ce_weight: float, kd_weight: float, **options
+) -> None:
     """A distiller with no option given uses the published ones: weighted cross-entropy plus weighted mean loss."""
     student, teacher, target = random_batch(8, 6)
     losses = distiller(student, teacher, target)

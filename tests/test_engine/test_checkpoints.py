@@ -42,8 +42,15 @@ def damage(path, how: str) -> None:
     if how == 'flipped':
         start = content.index(torch.load(path)['state_dict']['net.0.weight'].numpy().tobytes())
         content[start + 5] ^= 16
-    path.write_bytes({'flipped': content, 'truncated': content[:len(content) // 2], 'short': content[:-1],
-                      'empty': b'', 'text': b'this is no checkpoint\n'}[how])
+    path.write_bytes(
+        {
+            'flipped': content,
+            'truncated': content[: len(content) // 2],
+            'short': content[:-1],
+            'empty': b'',
+            'text': b'this is no checkpoint\n',
+        }[how]
+    )
 
 
 def test_the_newest_is_found(work_dir, skipped):
@@ -88,7 +95,7 @@ def test_any_flipped_bit_is_found_or_harmless(work_dir, tmp_path):
 @pytest.mark.parametrize('share', [0.01, 0.3, 0.7, 0.99])
 def test_any_truncation_is_found(work_dir, share):
     path = work_dir / 'epoch_4.pth'
-    path.write_bytes(path.read_bytes()[:int(share * path.stat().st_size)])
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(InputError, match='is damaged'):
         load_weights_only(path)
 
@@ -105,7 +112,7 @@ def test_names_do_not_matter(work_dir, skipped):
 def test_the_best_is_no_candidate(work_dir):
     for path in work_dir.glob('epoch_*.pth'):
         path.unlink()
-    best, = work_dir.glob('best_*.pth')
+    (best,) = work_dir.glob('best_*.pth')
     assert find_resume_checkpoint(work_dir) is None
     with pytest.raises(InputError, match='cannot be resumed from, it has no optimizer'):
         read_seed(best)
@@ -142,8 +149,11 @@ def test_a_checkpoint_of_another_model_is_refused(work_dir):
     other.net[0] = torch.nn.Linear(5, 8)
     other.net[4] = torch.nn.Identity()
     other.extra = torch.nn.Linear(1, 1)
-    with pytest.raises(InputError, match='missing: extra.bias, extra.weight; unknown: net.4.bias, net.4.weight; '
-                                         r'of another shape: net.0.weight \(8, 4\) instead of \(8, 5\)'):
+    with pytest.raises(
+        InputError,
+        match='missing: extra.bias, extra.weight; unknown: net.4.bias, net.4.weight; '
+        r'of another shape: net.0.weight \(8, 4\) instead of \(8, 5\)',
+    ):
         check_fits(other, path)
 
 

@@ -26,8 +26,10 @@ class Poison(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         if runner.model.calls + 1 in self.poison:
             self.state = {name: value.clone() for name, value in runner.model.state_dict().items()}
-            self.optimizer = {place: state['momentum_buffer'].clone() for place, state in
-                              enumerate(runner.optim_wrapper.optimizer.state.values())}
+            self.optimizer = {
+                place: state['momentum_buffer'].clone()
+                for place, state in enumerate(runner.optim_wrapper.optimizer.state.values())
+            }
 
 
 @pytest.mark.parametrize('value', [NAN, INF, -INF])

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from crld_zoo.distillers import Distiller
-from crld_zoo.engine import prepare
+from crld_zoo.launch import prepare
 from crld_zoo.progress import current_progress
 from crld_zoo.registry import DISTILLERS
 
@@ -25,16 +25,29 @@ class _Progress(Distiller):
 
 
 def runner(tmp_path, **train_cfg) -> Runner:
-    cfg = Config(dict(
-        default_scope='crld_zoo', work_dir=str(tmp_path), experiment_name=tmp_path.name,
-        model=dict(type='Distillation', student=dict(model='crld_zoo::resnet8', num_classes=2),
-                   distiller=dict(type='_Progress'),
-                   data_preprocessor=dict(type='ViewPreprocessor', mean=[0., 0., 0.], std=[1., 1., 1.])),
-        train_dataloader=dict(batch_size=4, num_workers=0, collate_fn=dict(type='as_batch'),
-                              sampler=dict(type='DefaultSampler', shuffle=True),
-                              dataset=dict(type='SyntheticImages', num_images=12, num_classes=2, size=8)),
-        train_cfg=train_cfg, optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=10))))
+    cfg = Config(
+        dict(
+            default_scope='crld_zoo',
+            work_dir=str(tmp_path),
+            experiment_name=tmp_path.name,
+            model=dict(
+                type='Distillation',
+                student=dict(model='crld_zoo::resnet8', num_classes=2),
+                distiller=dict(type='_Progress'),
+                data_preprocessor=dict(type='ViewPreprocessor', mean=[0.0, 0.0, 0.0], std=[1.0, 1.0, 1.0]),
+            ),
+            train_dataloader=dict(
+                batch_size=4,
+                num_workers=0,
+                collate_fn=dict(type='as_batch'),
+                sampler=dict(type='DefaultSampler', shuffle=True),
+                dataset=dict(type='SyntheticImages', num_images=12, num_classes=2, size=8),
+            ),
+            train_cfg=train_cfg,
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=10)),
+        )
+    )
     prepare(cfg)
     return Runner.from_cfg(cfg)
 

@@ -77,7 +77,7 @@ def test_the_handlers_are_put_back():
     assert [signal.getsignal(number) for number in preemption.SIGNALS] == before
 
 
-_TWICE = '''
+_TWICE = """
 import os, signal, sys, time
 from crld_zoo.engine import preemption
 preemption._ONE_REQUEST = 0.2
@@ -89,7 +89,7 @@ with preemption.stopping_in_order():
     time.sleep(0.3)
     os.kill(os.getpid(), signal.SIGTERM)
     print('still there', flush=True)
-'''
+"""
 
 
 def test_a_second_signal_ends_it_at_once():
@@ -106,8 +106,11 @@ def test_loader_workers_outlive_a_signal_to_the_whole_job(tmp_path):
                 for number in ('USR1', 'TERM'):  # from another process than the trainer
                     subprocess.run(['kill', f'-{number}', *workers], check=True)
 
-    workers = {'train_dataloader.num_workers': 2, 'train_dataloader.persistent_workers': True,
-               'train_dataloader.worker_init_fn': dict(type='obey_only_the_trainer')}
+    workers = {
+        'train_dataloader.num_workers': 2,
+        'train_dataloader.persistent_workers': True,
+        'train_dataloader.worker_init_fn': dict(type='obey_only_the_trainer'),
+    }
     runner = tiny_run.build(tmp_path, **workers)
     runner.register_hook(SignalWorkers())
     runner.train()

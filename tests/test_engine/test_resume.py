@@ -53,8 +53,10 @@ def test_resume_from_the_middle_of_an_epoch(tmp_path, undisturbed, kill_after):
 
 
 def test_checkpoints_by_iteration_resume_with_the_next_batch(tmp_path, undisturbed):
-    by_iteration = {'default_hooks.checkpoint': dict(type='CheckpointHook', by_epoch=False, interval=5),
-                    'custom_hooks': [dict(type='EMAHook', momentum=0.1)]}
+    by_iteration = {
+        'default_hooks.checkpoint': dict(type='CheckpointHook', by_epoch=False, interval=5),
+        'custom_hooks': [dict(type='EMAHook', momentum=0.1)],
+    }
     tiny_run.train(tmp_path, 17, **by_iteration)
     tiny_run.resume(tmp_path, **by_iteration)
     last = torch.load(tmp_path / 'iter_24.pth')
@@ -68,8 +70,14 @@ def test_every_image_of_the_epoch_is_seen_once(tmp_path):
     often = {'default_hooks.checkpoint.snapshot_interval': 1}
     tiny_run.train(tmp_path / 'parts', 9, hooks=[Recorder(parts)], **often)
     for stop in (10, 15, None):
-        tiny_run.train(tmp_path / 'parts', stop, hooks=[Recorder(parts)], resume=True,
-                       load_from=str(tmp_path / 'parts' / 'snapshot.pth'), **often)
+        tiny_run.train(
+            tmp_path / 'parts',
+            stop,
+            hooks=[Recorder(parts)],
+            resume=True,
+            load_from=str(tmp_path / 'parts' / 'snapshot.pth'),
+            **often,
+        )
     assert parts == whole
     assert all(sorted(seen) == list(range(22)) for seen in whole.values())
     assert whole[0] != whole[1]
@@ -113,8 +121,10 @@ def test_each_process_has_its_own_noise():
 def test_noise_differs_between_epochs_and_seeds(tmp_path):
     losses = {}
     for seed in (7, 8):
-        hub = tiny_run.train(tmp_path / str(seed), **{'randomness.seed': seed, 'train_cfg.max_epochs': 2,
-                                                      'optim_wrapper.optimizer.lr': 0.}).message_hub
+        hub = tiny_run.train(
+            tmp_path / str(seed),
+            **{'randomness.seed': seed, 'train_cfg.max_epochs': 2, 'optim_wrapper.optimizer.lr': 0.0},
+        ).message_hub
         losses[seed] = hub.get_scalar('train/loss').data[0]
     assert len({*losses[7], *losses[8]}) == 24
 

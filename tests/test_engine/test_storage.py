@@ -32,7 +32,7 @@ class FullDisk:
         self.file.close()
 
     def write(self, data: bytes) -> None:
-        self.file.write(data[:self.room])
+        self.file.write(data[: self.room])
         self.file.flush()
         if len(data) > self.room:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

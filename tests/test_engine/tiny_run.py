@@ -55,9 +55,12 @@ class NoisyNet(BaseModel):
         noise = 1 + 0.1 * (random.random() + np.random.rand() + torch.rand(()).item())
         logits = self.net(inputs)
         self.calls += 1
-        poison = self.poison.get(self.calls, 0.)
-        return dict(loss_ce=noise * nn.functional.cross_entropy(logits, data_samples),
-                    loss_kd=logits.square().mean() + poison, keep=torch.tensor(0.5))
+        poison = self.poison.get(self.calls, 0.0)
+        return dict(
+            loss_ce=noise * nn.functional.cross_entropy(logits, data_samples),
+            loss_kd=logits.square().mean() + poison,
+            keep=torch.tensor(0.5),
+        )
 
 
 @MODELS.register_module()
@@ -83,20 +86,38 @@ class Hits(BaseMetric):
 
 def config(work_dir, **changes) -> Config:
     """The run's config; ``changes`` replace values by dotted key."""
-    loader = dict(batch_size=4, num_workers=0, dataset=dict(type='NoisyPoints'),
-                  sampler=dict(type='DefaultSampler', shuffle=True), collate_fn=dict(type='default_collate'))
-    cfg = Config(dict(
-        default_scope='crld_zoo', work_dir=str(work_dir), model=dict(type='NoisyNet'),
-        train_dataloader=loader, val_dataloader={**loader, 'sampler': dict(type='DefaultSampler', shuffle=False)},
-        val_evaluator=dict(type='Hits'), val_cfg=dict(),
-        train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=4),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
-        param_scheduler=[dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=9),
-                         dict(type='MultiStepLR', milestones=[2, 3])],
-        default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1), divergence=dict(type='DivergenceHook'),
-                           preemption=dict(type='PreemptionHook')),
-        custom_hooks=[dict(type='EMAHook', momentum=0.1)],
-        randomness=dict(seed=7), log_level='WARNING'))
+    loader = dict(
+        batch_size=4,
+        num_workers=0,
+        dataset=dict(type='NoisyPoints'),
+        sampler=dict(type='DefaultSampler', shuffle=True),
+        collate_fn=dict(type='default_collate'),
+    )
+    cfg = Config(
+        dict(
+            default_scope='crld_zoo',
+            work_dir=str(work_dir),
+            model=dict(type='NoisyNet'),
+            train_dataloader=loader,
+            val_dataloader={**loader, 'sampler': dict(type='DefaultSampler', shuffle=False)},
+            val_evaluator=dict(type='Hits'),
+            val_cfg=dict(),
+            train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=4),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
+            param_scheduler=[
+                dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=9),
+                dict(type='MultiStepLR', milestones=[2, 3]),
+            ],
+            default_hooks=dict(
+                checkpoint=dict(type='CheckpointHook', interval=1),
+                divergence=dict(type='DivergenceHook'),
+                preemption=dict(type='PreemptionHook'),
+            ),
+            custom_hooks=[dict(type='EMAHook', momentum=0.1)],
+            randomness=dict(seed=7),
+            log_level='WARNING',
+        )
+    )
     cfg.merge_from_dict(changes)
     return cfg
 
@@ -156,8 +177,11 @@ def differences(first, second, at: str = '') -> list[str]:
     if isinstance(first, dict) and first.keys() == second.keys():
         return [found for key in first for found in differences(first[key], second[key], f'{at}.{key}')]
     if isinstance(first, list | tuple) and len(first) == len(second):
-        return [found for place, pair in enumerate(zip(first, second, strict=True))
-                for found in differences(*pair, f'{at}.{place}')]
+        return [
+            found
+            for place, pair in enumerate(zip(first, second, strict=True))
+            for found in differences(*pair, f'{at}.{place}')
+        ]
     if isinstance(first, torch.Tensor):
         return [] if first.dtype == second.dtype and torch.equal(first, second) else [at]
     if isinstance(first, np.ndarray):

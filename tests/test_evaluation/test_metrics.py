@@ -21,8 +21,15 @@ from crld_zoo.evaluation import Accuracy, CalibrationError, agreement, expected_
 from crld_zoo.evaluation.per_sample import PerSampleMetric
 from crld_zoo.registry import DATA_SAMPLERS
 
-OPTIONS = [dict(), dict(topk=3), dict(topk=(1, 5), thrs=(0.0, 0.2, None)), dict(topk=(1, 2), thrs=None),
-           dict(topk=(5, 1)), dict(thrs=0.3), dict(topk=(1, 5), prefix='student')]
+OPTIONS = [
+    dict(),
+    dict(topk=3),
+    dict(topk=(1, 5), thrs=(0.0, 0.2, None)),
+    dict(topk=(1, 2), thrs=None),
+    dict(topk=(5, 1)),
+    dict(thrs=0.3),
+    dict(topk=(1, 5), prefix='student'),
+]
 
 
 def predictions(count: int = 203, classes: int = 10) -> tuple[torch.Tensor, torch.Tensor]:
@@ -36,14 +43,16 @@ def predictions(count: int = 203, classes: int = 10) -> tuple[torch.Tensor, torc
 def as_records(scores, target, batch: int):
     """Batch records, as the zoo's model gives them for tensors of labels."""
     for start in range(0, len(scores), batch):
-        yield [dict(pred_score=scores[start:start + batch], gt_label=target[start:start + batch])]
+        yield [dict(pred_score=scores[start : start + batch], gt_label=target[start : start + batch])]
 
 
 def as_samples(scores, target, batch: int):
     """Lists of DataSample, as mmpretrain's classifiers give them."""
     for start in range(0, len(scores), batch):
-        yield [DataSample().set_pred_score(score).set_gt_label(label)
-               for score, label in zip(scores[start:start + batch], target[start:start + batch], strict=True)]
+        yield [
+            DataSample().set_pred_score(score).set_gt_label(label)
+            for score, label in zip(scores[start : start + batch], target[start : start + batch], strict=True)
+        ]
 
 
 def run(metrics, batches, size: int) -> dict[str, float]:
@@ -79,10 +88,18 @@ def test_accuracy_by_hand():
 
 def test_the_config_names_the_zoos_metrics_and_keeps_mmpretrains():
     with DefaultScope.overwrite_default_scope('crld_zoo'):
-        evaluator = Evaluator([dict(type='Accuracy', topk=(1, 5)), dict(type='CalibrationError'),
-                               dict(type='SingleLabelMetric', items=['precision'])])
-    assert [type(metric) for metric in evaluator.metrics] == [Accuracy, CalibrationError,
-                                                              mmpretrain.evaluation.SingleLabelMetric]
+        evaluator = Evaluator(
+            [
+                dict(type='Accuracy', topk=(1, 5)),
+                dict(type='CalibrationError'),
+                dict(type='SingleLabelMetric', items=['precision']),
+            ]
+        )
+    assert [type(metric) for metric in evaluator.metrics] == [
+        Accuracy,
+        CalibrationError,
+        mmpretrain.evaluation.SingleLabelMetric,
+    ]
     assert isinstance(evaluator.metrics[0], mmpretrain.evaluation.Accuracy)
 
 
@@ -92,9 +109,13 @@ def naive_error(scores, target, bins: int) -> float:
     for row, label in zip(scores.double().tolist(), target.tolist(), strict=True):
         confidence = max(row)
         groups[max(math.ceil(confidence * bins) - 1, 0)].append((confidence, row.index(confidence) == label))
-    return sum(len(group) / len(target) * abs(sum(right for _, right in group) / len(group)
-                                              - sum(confidence for confidence, _ in group) / len(group))
-               for group in groups if group)
+    return sum(
+        len(group)
+        / len(target)
+        * abs(sum(right for _, right in group) / len(group) - sum(confidence for confidence, _ in group) / len(group))
+        for group in groups
+        if group
+    )
 
 
 @pytest.mark.parametrize('form', [as_records, as_samples])
@@ -151,19 +172,29 @@ def test_metrics_keep_rows_not_scores():
 PROBABILITIES = torch.full((4, 3), 1 / 3)
 
 
-@pytest.mark.parametrize('build, message', [
-    (lambda: run(CalibrationError(), [], 4), 'CalibrationError: the data set to evaluate on gave no sample'),
-    (lambda: Accuracy(topk=0), 'topk must be 1 or more, not 0'),
-    (lambda: Accuracy(topk=()), 'topk must be 1 or more'),
-    (lambda: CalibrationError(bins=0), 'bins must be 1 or more, not 0'),
-    (lambda: Accuracy(topk=(1, 5)).process(None, [dict(pred_score=PROBABILITIES, gt_label=torch.zeros(4))]),
-     'topk=5 is more than the 3 classes .* val_evaluator'),
-    (lambda: Accuracy().process(None, [dict(gt_label=torch.zeros(4))]), 'hold no pred_score'),
-    (lambda: CalibrationError().process(None, [dict(pred_score=PROBABILITIES)]), 'hold no gt_label'),
-    (lambda: Accuracy().process(None, [dict(pred_score=PROBABILITIES, gt_label=torch.zeros(3))]),
-     '3 labels for 4 predictions'),
-    (lambda: run(CalibrationError(), as_records(torch.randn(4, 3) * 5, torch.zeros(4), 4), 4),
-     'must be probabilities.*are they logits')])
+@pytest.mark.parametrize(
+    'build, message',
+    [
+        (lambda: run(CalibrationError(), [], 4), 'CalibrationError: the data set to evaluate on gave no sample'),
+        (lambda: Accuracy(topk=0), 'topk must be 1 or more, not 0'),
+        (lambda: Accuracy(topk=()), 'topk must be 1 or more'),
+        (lambda: CalibrationError(bins=0), 'bins must be 1 or more, not 0'),
+        (
+            lambda: Accuracy(topk=(1, 5)).process(None, [dict(pred_score=PROBABILITIES, gt_label=torch.zeros(4))]),
+            'topk=5 is more than the 3 classes .* val_evaluator',
+        ),
+        (lambda: Accuracy().process(None, [dict(gt_label=torch.zeros(4))]), 'hold no pred_score'),
+        (lambda: CalibrationError().process(None, [dict(pred_score=PROBABILITIES)]), 'hold no gt_label'),
+        (
+            lambda: Accuracy().process(None, [dict(pred_score=PROBABILITIES, gt_label=torch.zeros(3))]),
+            '3 labels for 4 predictions',
+        ),
+        (
+            lambda: run(CalibrationError(), as_records(torch.randn(4, 3) * 5, torch.zeros(4), 4), 4),
+            'must be probabilities.*are they logits',
+        ),
+    ],
+)
 def test_bad_input(build, message):
     with pytest.raises(InputError, match=message):
         build()
@@ -193,8 +224,9 @@ def evaluate_in_process(rank: int, folder) -> None:
         images[:, 0, 0, 0] = torch.arange(size)
         dataset = InMemoryDataset(images, target[:size], [str(label) for label in range(10)])
         for round_up in (True, False):
-            sampler = DATA_SAMPLERS.build(dict(type='DefaultSampler', dataset=dataset, shuffle=False,
-                                               round_up=round_up))
+            sampler = DATA_SAMPLERS.build(
+                dict(type='DefaultSampler', dataset=dataset, shuffle=False, round_up=round_up)
+            )
             loader = DataLoader(dataset, batch_size=8, sampler=sampler, collate_fn=as_batch)
             evaluator = Evaluator([Accuracy(topk=(1, 5), thrs=(0.0, 0.2)), CalibrationError(), FirstScores()])
             for batch in loader:

@@ -15,32 +15,39 @@ from mmpretrain.structures import DataSample
 
 from crld_zoo.distillers import Distiller, PairDistiller
 from crld_zoo.errors import InputError
-from crld_zoo.models.sources import build_network
+from crld_zoo.networks.sources import build_network
 from crld_zoo.registry import MODELS
 
 CLASSES = 4
-MEAN, STD = [120., 110., 100.], [60., 61., 62.]
+MEAN, STD = [120.0, 110.0, 100.0], [60.0, 61.0, 62.0]
 
 
-def classifier(channels: int = 4, classes: int = CLASSES) -> dict:
-    return dict(type='ImageClassifier',
-                backbone=dict(type='CIFARResNet', depth=8, widths=(channels, channels, 2 * channels, 4 * channels)),
-                neck=dict(type='GlobalAveragePooling'),
-                head=dict(type='LinearClsHead', num_classes=classes, in_channels=4 * channels))
+def classifier(channels: int = 8, classes: int = CLASSES) -> dict:
+    return dict(
+        type='ImageClassifier',
+        backbone=dict(type='CIFARResNet', depth=8, widths=(channels, channels, 2 * channels, 4 * channels)),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=classes, in_channels=4 * channels),
+    )
 
 
 def build(distiller: dict | None = None, **options):
-    config = dict(type='Distillation', student=classifier(),
-                  teacher=dict(model=classifier(channels=6), checkpoint='random'),
-                  distiller=distiller or dict(type='CRLD', distiller=dict(type='KD')),
-                  data_preprocessor=dict(type='ViewPreprocessor', mean=MEAN, std=STD))
+    config = dict(
+        type='Distillation',
+        student=classifier(),
+        teacher=dict(model=classifier(channels=16), checkpoint='random'),
+        distiller=distiller or dict(type='CRLD', distiller=dict(type='KD')),
+        data_preprocessor=dict(type='ViewPreprocessor', mean=MEAN, std=STD),
+    )
     return MODELS.build({**config, **options})
 
 
 def two_views(count: int = 8, size: int = 16) -> dict:
     generator = torch.Generator().manual_seed(1)
-    inputs = [[torch.randint(0, 256, (3, size, size), generator=generator, dtype=torch.uint8) for _ in range(count)]
-              for _ in range(2)]
+    inputs = [
+        [torch.randint(0, 256, (3, size, size), generator=generator, dtype=torch.uint8) for _ in range(count)]
+        for _ in range(2)
+    ]
     samples = [DataSample().set_gt_label(index % CLASSES) for index in range(count)]
     return dict(inputs=inputs, data_samples=samples)
 
@@ -53,7 +60,7 @@ def train(model, steps: int) -> None:
 
 
 def test_twenty_steps_leave_the_teacher_untouched_and_train_the_student():
-    model = build(teacher=dict(model=classifier(channels=6), checkpoint='random', fold=False))
+    model = build(teacher=dict(model=classifier(channels=16), checkpoint='random', fold=False))
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in model.teacher.modules()), 'statistics to drift'
     teacher_before = {key: value.clone() for key, value in model.teacher.state_dict().items()}
     student_before = copy.deepcopy(model.student.state_dict())
@@ -119,8 +126,8 @@ class _Scaled(PairDistiller):
     """A distiller with a parameter of its own."""
 
     def __init__(self):
-        super().__init__(ce_weight=1., kd_weight=1.)
-        self.scale = torch.nn.Parameter(torch.tensor(2.))
+        super().__init__(ce_weight=1.0, kd_weight=1.0)
+        self.scale = torch.nn.Parameter(torch.tensor(2.0))
 
     def pair_loss(self, student, teacher, target):
         return self.scale * (student.logits - teacher.logits).square().mean(1)
@@ -129,7 +136,7 @@ class _Scaled(PairDistiller):
 def test_a_distillers_own_parameters_are_trained_and_saved():
     model = build(distiller=_Scaled())
     train(model, 1)
-    assert model.distiller.scale.item() != 2.
+    assert model.distiller.scale.item() != 2.0
     extra = set(get_state_dict(model)) - set(model.student.state_dict())
     assert extra == {'distiller.scale'}
     again = build(distiller=_Scaled())
@@ -138,14 +145,20 @@ def test_a_distillers_own_parameters_are_trained_and_saved():
 
 
 def test_the_networks_follow_the_memory_format_of_the_images():
-    plain, last = (build(data_preprocessor=dict(type='ViewPreprocessor', mean=MEAN, std=STD, channels_last=chosen))
-                   for chosen in (False, True))
+    plain, last = (
+        build(data_preprocessor=dict(type='ViewPreprocessor', mean=MEAN, std=STD, channels_last=chosen))
+        for chosen in (False, True)
+    )
     last.student.load_state_dict(plain.student.state_dict())
     last.teacher.load_state_dict(plain.teacher.state_dict())
     losses = []
     for model, layout in ((plain, torch.contiguous_format), (last, torch.channels_last)):
-        filters = [parameter for network in (model.student, model.teacher) for parameter in network.parameters()
-                   if parameter.dim() == 4 and parameter.shape[1] > 1 and parameter.shape[2] > 1]
+        filters = [
+            parameter
+            for network in (model.student, model.teacher)
+            for parameter in network.parameters()
+            if parameter.dim() == 4 and parameter.shape[1] > 1 and parameter.shape[2] > 1
+        ]
         assert filters
         assert all(parameter.is_contiguous(memory_format=layout) for parameter in filters)
         losses.append(model(**model.data_preprocessor(two_views(), training=True), mode='loss'))
@@ -188,8 +201,9 @@ def test_separate_and_concatenated_forward_differ_by_the_batch_statistics_only()
     for training in (False, True):  # a training pass moves the statistics that eval mode uses
         for model in (separate, concat):
             model.train(training)(**batch, mode='loss')
-        equal = torch.allclose(separate.distiller.student['strong'].logits, concat.distiller.student['strong'].logits,
-                               rtol=1e-4, atol=1e-5)
+        equal = torch.allclose(
+            separate.distiller.student['strong'].logits, concat.distiller.student['strong'].logits, rtol=1e-4, atol=1e-5
+        )
         assert equal != training
 
 
@@ -236,8 +250,13 @@ def test_other_class_count_is_refused():
 def test_missing_view_is_named():
     model = build()
     with pytest.raises(InputError, match='CRLD needs the views weak, strong, but the data has only weak'):
-        model(**model.data_preprocessor(dict(inputs=torch.zeros(4, 3, 16, 16, dtype=torch.uint8),
-                                             data_samples=torch.zeros(4).long()), training=True), mode='loss')
+        model(
+            **model.data_preprocessor(
+                dict(inputs=torch.zeros(4, 3, 16, 16, dtype=torch.uint8), data_samples=torch.zeros(4).long()),
+                training=True,
+            ),
+            mode='loss',
+        )
 
 
 def test_unknown_options_are_refused():
@@ -267,7 +286,7 @@ def test_casts_take_the_teacher_along():
 
 
 def test_batch_norms_over_all_gpus_are_the_students_alone():
-    model = build(teacher=dict(model=classifier(channels=6), checkpoint='random', fold=False))
+    model = build(teacher=dict(model=classifier(channels=16), checkpoint='random', fold=False))
     assert any(isinstance(module, torch.nn.BatchNorm2d) for module in model.teacher.modules())
     keys, teacher = list(model.state_dict()), copy.deepcopy(list(model.teacher.modules()))
     converted = convert_sync_batchnorm(model, 'torch')

@@ -21,18 +21,24 @@ def model_of(method: str):
     """A small fp64 Distillation whose student's batch norm uses its running statistics."""
     torch.manual_seed(0)
     network = dict(model='crld_zoo::resnet8', num_classes=CLASSES)
-    model = MODELS.build(dict(
-        type='Distillation', student=network, teacher=dict(**network, checkpoint='random'),
-        distiller=dict(type='CRLD', distiller=dict(type=method), tau_w=0.2285, tau_s=0.2285),
-        data_preprocessor=dict(type='ViewPreprocessor', mean=[0., 0., 0.], std=[255., 255., 255.]))).double()
+    model = MODELS.build(
+        dict(
+            type='Distillation',
+            student=network,
+            teacher=dict(**network, checkpoint='random'),
+            distiller=dict(type='CRLD', distiller=dict(type=method), tau_w=0.2285, tau_s=0.2285),
+            data_preprocessor=dict(type='ViewPreprocessor', mean=[0.0, 0.0, 0.0], std=[255.0, 255.0, 255.0]),
+        )
+    ).double()
     model.train().student.eval()
     return model
 
 
 def batch(part: slice) -> tuple[dict, torch.Tensor]:
     generator = torch.Generator().manual_seed(1)
-    views = {name: torch.randn(COUNT, 3, 8, 8, generator=generator, dtype=torch.float64)[part]
-             for name in ('weak', 'strong')}
+    views = {
+        name: torch.randn(COUNT, 3, 8, 8, generator=generator, dtype=torch.float64)[part] for name in ('weak', 'strong')
+    }
     return views, (torch.arange(COUNT) % CLASSES)[part]
 
 
@@ -40,15 +46,19 @@ def step(model, part: slice) -> dict:
     losses = model(*batch(part), mode='loss')
     sum(value for key, value in losses.items() if 'loss' in key).backward()
     student = getattr(model, 'module', model).student
-    return dict(losses={key: value.detach() for key, value in losses.items()},
-                gradients={name: parameter.grad.clone() for name, parameter in student.named_parameters()})
+    return dict(
+        losses={key: value.detach() for key, value in losses.items()},
+        gradients={name: parameter.grad.clone() for name, parameter in student.named_parameters()},
+    )
 
 
 def _work(rank: int, folder: Path) -> None:
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
     half = slice(rank * COUNT // 2, (rank + 1) * COUNT // 2)
-    results = {method: step(MMDistributedDataParallel(model_of(method), broadcast_buffers=False), half)
-               for method in ('KD', 'DKD')}
+    results = {
+        method: step(MMDistributedDataParallel(model_of(method), broadcast_buffers=False), half)
+        for method in ('KD', 'DKD')
+    }
     torch.save(results, folder / f'{rank}.pth')
     torch.distributed.destroy_process_group()
 
@@ -60,8 +70,9 @@ def test_two_processes_equal_one(tmp_path):
         whole = step(model_of(method), slice(None))
         assert 0 < whole['losses']['keep_weak'] < 1, 'a mask that keeps all or nothing would test less'
         for key, value in whole['losses'].items():
-            torch.testing.assert_close((halves[0][method]['losses'][key] + halves[1][method]['losses'][key]) / 2, value,
-                                       rtol=1e-6, atol=1e-9)
+            torch.testing.assert_close(
+                (halves[0][method]['losses'][key] + halves[1][method]['losses'][key]) / 2, value, rtol=1e-6, atol=1e-9
+            )
         for name, gradient in whole['gradients'].items():
             for half in halves:
                 torch.testing.assert_close(half[method]['gradients'][name], gradient, rtol=1e-6, atol=1e-9)

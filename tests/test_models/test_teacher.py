@@ -10,16 +10,19 @@ import torch.nn.functional as F
 
 from crld_zoo.errors import InputError
 from crld_zoo.models import Teacher
-from crld_zoo.models.sources import build_network
+from crld_zoo.networks.sources import build_network
 
-MEAN, STD = [120., 110., 100.], [60., 61., 62.]
+MEAN, STD = [120.0, 110.0, 100.0], [60.0, 61.0, 62.0]
 OWN_MEAN, OWN_STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 
 
-def classifier(classes=6, dropout=0.):
-    return dict(type='ImageClassifier', backbone=dict(type='WideResNet', depth=10, dropout=dropout),
-                neck=dict(type='GlobalAveragePooling'),
-                head=dict(type='LinearClsHead', num_classes=classes, in_channels=64))
+def classifier(classes=6, dropout=0.0):
+    return dict(
+        type='ImageClassifier',
+        backbone=dict(type='WideResNet', depth=10, dropout=dropout),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=classes, in_channels=64),
+    )
 
 
 @pytest.fixture(scope='module')
@@ -133,8 +136,13 @@ def test_another_number_of_classes_says_both_and_what_to_do(checkpoint):
         Teacher(classifier(), checkpoint).check_classes(10)
 
 
-OPTIONS = dict(mean_and_std=dict(mean=[1., 2., 3.], std=[4., 5., 6.]), bgr=dict(bgr=True), size=dict(size=12),
-               classes=dict(classes=[0, 1, 2, 3, 5, 4]), dtype=dict(dtype='bfloat16'))
+OPTIONS = dict(
+    mean_and_std=dict(mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0]),
+    bgr=dict(bgr=True),
+    size=dict(size=12),
+    classes=dict(classes=[0, 1, 2, 3, 5, 4]),
+    dtype=dict(dtype='bfloat16'),
+)
 
 
 @pytest.mark.parametrize('option', OPTIONS)
@@ -149,7 +157,7 @@ def test_every_option_reaches_the_answers_and_the_fingerprint(option, checkpoint
 
 
 def test_the_fingerprint_is_that_of_the_weights(checkpoint):
-    first, second = Teacher(classifier(), checkpoint), Teacher(classifier(), checkpoint, expect=50.)
+    first, second = Teacher(classifier(), checkpoint), Teacher(classifier(), checkpoint, expect=50.0)
     assert first.fingerprint() == second.fingerprint()
     second.network.head.fc.bias[0] += 1e-3
     assert first.fingerprint() != second.fingerprint()
@@ -190,22 +198,24 @@ def test_random_weights_must_be_asked_for():
     Teacher(classifier(), checkpoint='random')
 
 
-@pytest.mark.parametrize(('options', 'said'), [
-    (dict(mean=MEAN), 'both mean and std'),
-    (dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]), 'multiply both by 255'),
-    (dict(mean=MEAN, std=[1., 0., 1.]), 'above zero'),
-    (dict(mean=[float('nan')] * 3, std=STD), 'finite'),
-    (dict(mean=[1.], std=[1.]), 'three numbers'),
-    (dict(dtype='int8'), 'bfloat16, float16'),
-    (dict(shard=True, compile=True), 'both sharded and compiled'),
-    (dict(classes=[]), 'a list of class numbers'),
-    (dict(classes=['cat']), 'a list of class numbers'),
-    (dict(classes=[True, False]), 'a list of class numbers'),
-    (dict(classes=[0, 6]), r'\[6\] outside of 0-5'),
-    (dict(classes=[-1]), r'\[-1\] outside of 0-5'),
-    (dict(classes=[1, 2, 1]), r'\[1\] more than once'),
-    (dict(num_classes=7), 'num_classes=7 but the head of the config has 6'),
-])
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (dict(mean=MEAN), 'both mean and std'),
+        (dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225]), 'multiply both by 255'),
+        (dict(mean=MEAN, std=[1.0, 0.0, 1.0]), 'above zero'),
+        (dict(mean=[float('nan')] * 3, std=STD), 'finite'),
+        (dict(mean=[1.0], std=[1.0]), 'three numbers'),
+        (dict(dtype='int8'), 'bfloat16, float16'),
+        (dict(classes=[]), 'a list of class numbers'),
+        (dict(classes=['cat']), 'a list of class numbers'),
+        (dict(classes=[True, False]), 'a list of class numbers'),
+        (dict(classes=[0, 6]), r'\[6\] outside of 0-5'),
+        (dict(classes=[-1]), r'\[-1\] outside of 0-5'),
+        (dict(classes=[1, 2, 1]), r'\[1\] more than once'),
+        (dict(num_classes=7), 'num_classes=7 but the head of the config has 6'),
+    ],
+)
 def test_wrong_options_are_refused(options, said):
     with pytest.raises(InputError, match=said):
         Teacher(classifier(), 'random', **options)

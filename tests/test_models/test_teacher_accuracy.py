@@ -18,9 +18,9 @@ from crld_zoo.datasets import InMemoryDataset, as_batch
 from crld_zoo.engine import teacher_check
 from crld_zoo.engine.teacher_check import RECORDS, TeacherAccuracyHook, measure_accuracy
 from crld_zoo.errors import InputError
-from crld_zoo.models import ViewPreprocessor
 from crld_zoo.models.ensemble import TeacherEnsemble
-from crld_zoo.models.sources import build_network
+from crld_zoo.networks.sources import build_network
+from crld_zoo.views import ViewPreprocessor
 
 COUNT, CLASSES = 22, 4
 
@@ -50,7 +50,7 @@ def data(wrong=4):
     images = torch.zeros(COUNT, 3, 8, 8, dtype=torch.uint8)
     for image, label in zip(images, labels.tolist(), strict=True):
         row, column = divmod(label, 2)
-        image[:, 4 * row:4 * row + 4, 4 * column:4 * column + 4] = 200
+        image[:, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4] = 200
     labels[:wrong] = (labels[:wrong] + 1) % CLASSES
     return images, labels
 
@@ -75,7 +75,7 @@ def loader(wrong=4, fast=True):
 
 
 def runner(tmp_path, teacher, val=None):
-    model = SimpleNamespace(teacher=teacher, data_preprocessor=ViewPreprocessor(mean=[100.] * 3, std=[50.] * 3))
+    model = SimpleNamespace(teacher=teacher, data_preprocessor=ViewPreprocessor(mean=[100.0] * 3, std=[50.0] * 3))
     val_loop = SimpleNamespace(dataloader=loader() if val is None else val)
     return SimpleNamespace(model=model, val_loop=val_loop, work_dir=str(tmp_path), logger=logging.getLogger('test'))
 
@@ -89,11 +89,11 @@ def test_it_measures_top1_over_every_image(tmp_path, wrong, fast):
 
 
 def test_it_logs_keeps_and_does_not_measure_again(tmp_path, caplog):
-    teacher = BrightestQuarter(expect=82.)
+    teacher = BrightestQuarter(expect=82.0)
     with caplog.at_level(logging.INFO, logger='test'):
         TeacherAccuracyHook().before_train(runner(tmp_path, teacher))
     assert teacher.calls == 5 and 'top-1 81.82' in caplog.text and 'expected 82.00' in caplog.text
-    record, = json.loads((tmp_path / RECORDS).read_text()).values()
+    (record,) = json.loads((tmp_path / RECORDS).read_text()).values()
     assert record['top1'] == pytest.approx(81.82, abs=0.01) and record['images'] == COUNT
     with caplog.at_level(logging.INFO, logger='test'):
         TeacherAccuracyHook().before_train(runner(tmp_path, teacher))
@@ -118,8 +118,17 @@ def test_a_teacher_far_below_is_an_error_that_names_the_causes(tmp_path):
         TeacherAccuracyHook().before_train(runner(tmp_path, BrightestQuarter(expect=81.82, shift=1)))
 
 
-@pytest.mark.parametrize(('expect', 'tolerance', 'passes'), [
-    (86.8, 5., True), (86.9, 5., False), (82., 0., False), (81.8, 0., True), (50., 5., True), (None, 5., True)])
+@pytest.mark.parametrize(
+    ('expect', 'tolerance', 'passes'),
+    [
+        (86.8, 5.0, True),
+        (86.9, 5.0, False),
+        (82.0, 0.0, False),
+        (81.8, 0.0, True),
+        (50.0, 5.0, True),
+        (None, 5.0, True),
+    ],
+)
 def test_the_tolerance(tmp_path, expect, tolerance, passes):
     run = runner(tmp_path, BrightestQuarter(expect=expect))
     if passes:
@@ -131,7 +140,7 @@ def test_the_tolerance(tmp_path, expect, tolerance, passes):
 
 def test_a_negative_tolerance_is_refused():
     with pytest.raises(InputError, match='0 or more'):
-        TeacherAccuracyHook(tolerance=-1.)
+        TeacherAccuracyHook(tolerance=-1.0)
 
 
 def test_members_of_an_ensemble_are_judged_by_themselves(tmp_path):
@@ -144,7 +153,7 @@ def test_members_of_an_ensemble_are_judged_by_themselves(tmp_path):
 
 def test_without_a_teacher_or_validation_data_nothing_is_measured(tmp_path, caplog):
     TeacherAccuracyHook().before_train(runner(tmp_path, None))
-    run = runner(tmp_path, BrightestQuarter(expect=80.))
+    run = runner(tmp_path, BrightestQuarter(expect=80.0))
     run.val_loop = None
     TeacherAccuracyHook().before_train(run)
     assert 'not checked' in caplog.text and not (tmp_path / RECORDS).exists()
@@ -174,28 +183,49 @@ def test_shards_of_several_processes_count_every_image_once(tmp_path, monkeypatc
 
 
 def small(classes=10):
-    return dict(type='ImageClassifier', backbone=dict(type='CIFARResNet', depth=8, widths=(4, 4, 8, 16)),
-                neck=dict(type='GlobalAveragePooling'),
-                head=dict(type='LinearClsHead', num_classes=classes, in_channels=16))
+    return dict(
+        type='ImageClassifier',
+        backbone=dict(type='CIFARResNet', depth=8, widths=(4, 4, 8, 16)),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=classes, in_channels=16),
+    )
 
 
 @pytest.mark.parametrize('resume', [False, True])
 def test_in_a_run_it_is_measured_once_also_after_a_resume(tmp_path, resume, monkeypatch):
     torch.save(build_network(small(), checkpoint='random').state_dict(), tmp_path / 'teacher.pth')
     calls = []
-    monkeypatch.setattr(teacher_check, 'measure_accuracy', lambda *_: calls.append(1) or 50.)
-    loaders = dict(batch_size=16, num_workers=0, dataset=dict(type='Digits', split='test'),
-                   sampler=dict(type='DefaultSampler', shuffle=False), collate_fn=dict(type='as_batch'))
+    monkeypatch.setattr(teacher_check, 'measure_accuracy', lambda *_: calls.append(1) or 50.0)
+    loaders = dict(
+        batch_size=16,
+        num_workers=0,
+        dataset=dict(type='Digits', split='test'),
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='as_batch'),
+    )
 
     def train(epochs, resume):
-        Runner(model=dict(type='Distillation', student=small(), distiller=dict(type='KD'),
-                          teacher=dict(model=small(), checkpoint=str(tmp_path / 'teacher.pth'), expect=52.),
-                          data_preprocessor=dict(type='ViewPreprocessor', mean=[100.] * 3, std=[50.] * 3)),
-               work_dir=str(tmp_path / 'work'), train_dataloader=loaders, val_dataloader=loaders,
-               train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=5), val_cfg=dict(),
-               val_evaluator=dict(type='Accuracy'), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
-               custom_hooks=[dict(type='TeacherAccuracyHook')], default_scope='crld_zoo', resume=resume,
-               experiment_name=f'teacher_{epochs}_{resume}_{tmp_path.name}').train()
+        Runner(
+            model=dict(
+                type='Distillation',
+                student=small(),
+                distiller=dict(type='KD'),
+                teacher=dict(model=small(), checkpoint=str(tmp_path / 'teacher.pth'), expect=52.0),
+                data_preprocessor=dict(type='ViewPreprocessor', mean=[100.0] * 3, std=[50.0] * 3),
+            ),
+            work_dir=str(tmp_path / 'work'),
+            train_dataloader=loaders,
+            val_dataloader=loaders,
+            train_cfg=dict(by_epoch=True, max_epochs=epochs, val_interval=5),
+            val_cfg=dict(),
+            val_evaluator=dict(type='Accuracy'),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+            custom_hooks=[dict(type='TeacherAccuracyHook')],
+            default_scope='crld_zoo',
+            resume=resume,
+            experiment_name=f'teacher_{epochs}_{resume}_{tmp_path.name}',
+        ).train()
+
     train(1, False)
     if resume:
         train(2, True)

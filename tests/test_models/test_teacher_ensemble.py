@@ -28,7 +28,7 @@ class Fixed(nn.Module):
             raise InputError(f'{self.num_classes} {num_classes}')
 
 
-A, B = [[1., 2., 0.], [0., 0., 3.]], [[-1., 0., 4.], [2., 2., 2.]]
+A, B = [[1.0, 2.0, 0.0], [0.0, 0.0, 3.0]], [[-1.0, 0.0, 4.0], [2.0, 2.0, 2.0]]
 IMAGES = torch.zeros(2, 3, 8, 8)
 
 
@@ -60,16 +60,21 @@ def test_one_teacher_teaches_as_by_itself(average):
 
 
 def test_extreme_logits_stay_finite():
-    ensemble = TeacherEnsemble([Fixed([[0., 1000.]]), Fixed([[1000., 0.]])])
+    ensemble = TeacherEnsemble([Fixed([[0.0, 1000.0]]), Fixed([[1000.0, 0.0]])])
     torch.testing.assert_close(ensemble(IMAGES), torch.tensor([[0.5, 0.5]]).log())
-    assert TeacherEnsemble([Fixed([[0., 1000.]])] * 2)(IMAGES).isfinite().all()
+    assert TeacherEnsemble([Fixed([[0.0, 1000.0]])] * 2)(IMAGES).isfinite().all()
 
 
 def test_each_teacher_sees_in_its_own_way():
-    own = ([100., 100., 100.], [20., 30., 40.])
-    ensemble = MODELS.build(dict(type='TeacherEnsemble', average='logits', teachers=[
-        teacher_config(8), teacher_config(14, mean=own[0], std=own[1], size=24)]))
-    ensemble.match_input([120., 110., 100.], [60., 61., 62.])
+    own = ([100.0, 100.0, 100.0], [20.0, 30.0, 40.0])
+    ensemble = MODELS.build(
+        dict(
+            type='TeacherEnsemble',
+            average='logits',
+            teachers=[teacher_config(8), teacher_config(14, mean=own[0], std=own[1], size=24)],
+        )
+    )
+    ensemble.match_input([120.0, 110.0, 100.0], [60.0, 61.0, 62.0])
     images = torch.randn(2, 3, 16, 16)
     expected = [teacher(images) for teacher in ensemble.teachers]
     assert isinstance(ensemble.teachers[0], Teacher) and ensemble.teachers[1].scale is not None
@@ -77,10 +82,15 @@ def test_each_teacher_sees_in_its_own_way():
 
 
 def test_it_teaches_in_the_place_of_one_teacher():
-    model = MODELS.build(dict(
-        type='Distillation', student=dict(model='crld_zoo::resnet8', num_classes=4), distiller=dict(type='KD'),
-        teacher=dict(type='TeacherEnsemble', teachers=[teacher_config(8), teacher_config(14)]),
-        data_preprocessor=dict(type='ViewPreprocessor', mean=[120.] * 3, std=[60.] * 3)))
+    model = MODELS.build(
+        dict(
+            type='Distillation',
+            student=dict(model='crld_zoo::resnet8', num_classes=4),
+            distiller=dict(type='KD'),
+            teacher=dict(type='TeacherEnsemble', teachers=[teacher_config(8), teacher_config(14)]),
+            data_preprocessor=dict(type='ViewPreprocessor', mean=[120.0] * 3, std=[60.0] * 3),
+        )
+    )
     losses = model(torch.randn(2, 3, 16, 16), torch.tensor([1, 3]), mode='loss')
     assert losses and all(loss.isfinite().all() for loss in losses.values())
     assert not any(key.startswith('teacher') for key in model.state_dict())
@@ -95,8 +105,10 @@ def test_it_is_frozen_and_in_eval_mode():
 def test_the_fingerprint_follows_teachers_weights_and_average():
     torch.manual_seed(0)
     teachers = [Teacher(**teacher_config()), Teacher(**teacher_config())]
-    prints = {TeacherEnsemble(*arguments).fingerprint() for arguments in (
-        (teachers,), (teachers[::-1],), (teachers, 'logits'), (teachers, 'probabilities', [1, 2]))}
+    prints = {
+        TeacherEnsemble(*arguments).fingerprint()
+        for arguments in ((teachers,), (teachers[::-1],), (teachers, 'logits'), (teachers, 'probabilities', [1, 2]))
+    }
     assert len(prints) == 4
     assert TeacherEnsemble(teachers).fingerprint() == TeacherEnsemble(teachers, weights=[2, 2]).fingerprint()
 
@@ -116,11 +128,17 @@ def test_it_has_no_features():
         ensemble.extract(IMAGES, need_features=True)
 
 
-@pytest.mark.parametrize(('arguments', 'said'), [
-    (([],), 'at least one'), (([Fixed(A)], 'median'), 'probabilities, logits'),
-    (([Fixed(A), Fixed(B)], 'logits', [1.]), 'each of its 2'), (([Fixed(A)], 'logits', [0.]), 'above zero'),
-    (([Fixed(A)], 'logits', [float('inf')]), 'above zero'), (([Fixed(A), Fixed([[1., 2.]])],), '2 3'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (([],), 'at least one'),
+        (([Fixed(A)], 'median'), 'probabilities, logits'),
+        (([Fixed(A), Fixed(B)], 'logits', [1.0]), 'each of its 2'),
+        (([Fixed(A)], 'logits', [0.0]), 'above zero'),
+        (([Fixed(A)], 'logits', [float('inf')]), 'above zero'),
+        (([Fixed(A), Fixed([[1.0, 2.0]])],), '2 3'),
+    ],
+)
 def test_wrong_options_are_refused(arguments, said):
     with pytest.raises(InputError, match=said):
         TeacherEnsemble(*arguments)

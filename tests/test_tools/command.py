@@ -10,8 +10,14 @@ from pathlib import Path
 
 def run(root: Path, *arguments: str | Path, code: int = 0) -> str:
     """Run a tool in the repository; its output. Fails if it exits with another code."""
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=root, capture_output=True, text=True, timeout=240,
-                          env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
     output = done.stdout + done.stderr
     assert done.returncode == code, output[-3000:]
     return output

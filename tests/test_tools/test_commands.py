@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from crld_zoo.distillers import DKD
-from crld_zoo.models.sources import build_network
+from crld_zoo.networks.sources import build_network
 
 from .command import run, sentence
 
@@ -31,9 +31,16 @@ def teacher(root, tmp_path_factory) -> Path:
 
 
 def options(teacher: Path, epochs: int = 2, *more: str) -> list[str]:
-    return ['--cfg-options', 'model.teacher.model=crld_zoo::resnet8', f'model.teacher.checkpoint={teacher}',
-            f'train_cfg.max_epochs={epochs}', 'train_cfg.val_interval=1', 'train_dataloader.batch_size=10',
-            'default_hooks.checkpoint.interval=1', *more]
+    return [
+        '--cfg-options',
+        'model.teacher.model=crld_zoo::resnet8',
+        f'model.teacher.checkpoint={teacher}',
+        f'train_cfg.max_epochs={epochs}',
+        'train_cfg.val_interval=1',
+        'train_dataloader.batch_size=10',
+        'default_hooks.checkpoint.interval=1',
+        *more,
+    ]
 
 
 @pytest.fixture(scope='module')
@@ -61,15 +68,28 @@ def test_training_logs_every_term(student):
 
 
 def test_testing_needs_no_teacher(root, student, tmp_path):
-    output = run(root, 'tools/test.py', STUDENT, student / 'epoch_6.pth', '--work-dir', tmp_path,
-                 '--cfg-options', f'model.teacher.checkpoint={tmp_path / "gone.pth"}')
+    output = run(
+        root,
+        'tools/test.py',
+        STUDENT,
+        student / 'epoch_6.pth',
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        f'model.teacher.checkpoint={tmp_path / "gone.pth"}',
+    )
     assert 'accuracy/top1' in output
 
 
 def test_killed_and_resumed_equals_undisturbed(root, teacher, student, tmp_path):
     command = [sys.executable, 'tools/train.py', STUDENT, '--work-dir', str(tmp_path), *options(teacher, 6)]
-    process = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    process = subprocess.Popen(
+        command,
+        cwd=root,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )
     deadline = time.monotonic() + 120
     while not (tmp_path / 'epoch_2.pth').exists() and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -106,7 +126,7 @@ def test_listing(root):
 def test_listing_shows_the_recipes_as_grids(root):
     lines = [line.rstrip() for line in run(root, 'tools/list.py', 'configs').splitlines()]
     start = lines.index('configs/*/METHOD_TEACHER_STUDENT_imagenet.py')
-    grid = lines[start + 1:lines.index('', start)]
+    grid = lines[start + 1 : lines.index('', start)]
     (row,) = [line for line in grid if line.startswith('r34 -> r18')]
     assert row.split()[3:] == ['x'] * len(grid[0].split()[3:]), 'there is one of every method'
     (row,) = [line for line in grid if line.startswith('swin-l -> swin-t')]
@@ -116,23 +136,33 @@ def test_listing_shows_the_recipes_as_grids(root):
 
 @pytest.mark.slow
 def test_quickstart(root, tmp_path):
-    output = run(root, 'tools/quickstart.py', '--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=1',
-                 'default_hooks.checkpoint.interval=1')
+    output = run(
+        root,
+        'tools/quickstart.py',
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'train_cfg.max_epochs=1',
+        'default_hooks.checkpoint.interval=1',
+    )
     for word in ('top-1', 'ECE', 'DKD+CRLD', 'dkd+crld_r20_r8_digits'):
         assert word in output
 
 
-@pytest.mark.parametrize(('arguments', 'message'), [
-    (['model.distiller.distiller.type=DKDD'], "unknown distiller 'DKDD' (nearest: DKD"),
-    (['model.distiller.distiller.type=TfNKD'], 'CRLD cannot decorate TfNKD: it learns from no teacher'),
-    (['model.distiller.tau_w=1.5'], 'tau_w is a confidence and must lie between 0 and 1'),
-    (['model.teacher.num_classes=20'], '20'),
-    (['model.teacher.checkpoint=no/such/file.pth'], 'no/such/file.pth'),
-    (['model.teacher.model=crld_zoo::resnet14'], 'resnet8'),
-    (['distiller.tau_w=0.5'], 'say model.distiller.tau_w'),
-    (['model.teacher=3', 'model.teacher.size=4'], 'do not fit the config'),
-    (['optim_wrapper.optimizer.lr=1e30', 'train_cfg.max_epochs=4'], 'not finite at iteration'),
-])
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['model.distiller.distiller.type=DKDD'], "unknown distiller 'DKDD' (nearest: DKD"),
+        (['model.distiller.distiller.type=TfNKD'], 'CRLD cannot decorate TfNKD: it learns from no teacher'),
+        (['model.distiller.tau_w=1.5'], 'tau_w is a confidence and must lie between 0 and 1'),
+        (['model.teacher.num_classes=20'], '20'),
+        (['model.teacher.checkpoint=no/such/file.pth'], 'no/such/file.pth'),
+        (['model.teacher.model=crld_zoo::resnet14'], 'resnet8'),
+        (['distiller.tau_w=0.5'], 'say model.distiller.tau_w'),
+        (['model.teacher=3', 'model.teacher.size=4'], 'do not fit the config'),
+        (['optim_wrapper.optimizer.lr=1e30', 'train_cfg.max_epochs=4'], 'not finite at iteration'),
+    ],
+)
 def test_bad_input_ends_in_a_sentence(root, teacher, tmp_path, arguments, message):
     output = run(root, 'tools/train.py', STUDENT, '--work-dir', tmp_path, *options(teacher, 2, *arguments), code=2)
     assert message in sentence(output)
@@ -153,11 +183,27 @@ def test_damaged_teachers_are_refused(root, teacher, tmp_path):
 def test_what_is_missing_is_named_with_its_remedy(root, tmp_path):
     output = run(root, 'tools/train.py', 'configs/quickstart/kd_r20_r8_digit.py', code=2)
     assert 'kd_r20_r8_digits' in sentence(output)
-    output = run(root, 'tools/train.py', 'configs/crld/dkd+crld_r34_r18_imagenet.py', '--work-dir', tmp_path,
-                 '--cfg-options', 'train_dataloader.dataset.data_root=no/imagenet', code=2)
+    output = run(
+        root,
+        'tools/train.py',
+        'configs/crld/dkd+crld_r34_r18_imagenet.py',
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'train_dataloader.dataset.data_root=no/imagenet',
+        code=2,
+    )
     assert 'no/imagenet' in sentence(output)
-    output = run(root, 'tools/train.py', 'configs/takd/kd_r20_r8_cifar100.py', '--work-dir', tmp_path, '--cfg-options',
-                 'model.teacher.checkpoint=no/kd_r110_r20_cifar100/epoch_240.pth', code=2)
+    output = run(
+        root,
+        'tools/train.py',
+        'configs/takd/kd_r20_r8_cifar100.py',
+        '--work-dir',
+        tmp_path,
+        '--cfg-options',
+        'model.teacher.checkpoint=no/kd_r110_r20_cifar100/epoch_240.pth',
+        code=2,
+    )
     assert 'python tools/train.py configs/takd/kd_r110_r20_cifar100.py' in sentence(output)
     output = run(root, 'tools/test.py', STUDENT, tmp_path / 'none.pth', code=2)
     assert 'none.pth' in sentence(output)

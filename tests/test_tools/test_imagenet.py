@@ -42,9 +42,13 @@ def teacher(tmp_path_factory) -> Path:
 def test_train_resume_test(root, imagenet, teacher, tmp_path):
     options = ['--cfg-options', f'model.teacher.checkpoint={teacher}', 'model.teacher.expect=None']
     for name in ('train', 'val', 'test'):
-        options += [f'{name}_dataloader.dataset.data_root={imagenet}', f'{name}_dataloader.dataset.indices={IMAGES}',
-                    f'{name}_dataloader.num_workers=0', f'{name}_dataloader.persistent_workers=False',
-                    f'{name}_dataloader.batch_size=4']
+        options += [
+            f'{name}_dataloader.dataset.data_root={imagenet}',
+            f'{name}_dataloader.dataset.indices={IMAGES}',
+            f'{name}_dataloader.num_workers=0',
+            f'{name}_dataloader.persistent_workers=False',
+            f'{name}_dataloader.batch_size=4',
+        ]
     run(root, 'tools/train.py', CONFIG, '--work-dir', tmp_path, *options, 'train_cfg.max_epochs=1')
     output = run(root, 'tools/train.py', CONFIG, '--work-dir', tmp_path, '--resume', *options, 'train_cfg.max_epochs=2')
     assert 'Epoch(train) [2]' in output

@@ -37,13 +37,25 @@ def synthetic_images() -> dict[str, Tensor]:
     one_channel = flat.clone()
     one_channel[1] = noise(1, 32, 32)[0, 0]
     return dict(
-        noise=noise(1, 32, 32)[0], black=flat, white=flat + 255, gray=flat + 128,
+        noise=noise(1, 32, 32)[0],
+        black=flat,
+        white=flat + 255,
+        gray=flat + 128,
         orange=torch.tensor([250, 130, 7], dtype=torch.uint8).view(3, 1, 1).expand(3, 32, 32),
         gradient=torch.stack([ramp.expand(32, 32), ramp.view(32, 1).expand(32, 32), ramp.flip(0).expand(32, 32)]),
-        two_values=two_values, one_different_pixel=lonely, four_close_values=dim, one_channel=one_channel,
-        wide=noise(1, 20, 33)[0], tall=noise(1, 41, 18)[0], large=noise(1, 224, 224)[0],
-        one_pixel=noise(1, 1, 1)[0], two_pixels=noise(1, 2, 2)[0], three_pixels=noise(1, 3, 3)[0],
-        row=noise(1, 1, 40)[0], column=noise(1, 40, 2)[0])
+        two_values=two_values,
+        one_different_pixel=lonely,
+        four_close_values=dim,
+        one_channel=one_channel,
+        wide=noise(1, 20, 33)[0],
+        tall=noise(1, 41, 18)[0],
+        large=noise(1, 224, 224)[0],
+        one_pixel=noise(1, 1, 1)[0],
+        two_pixels=noise(1, 2, 2)[0],
+        three_pixels=noise(1, 3, 3)[0],
+        row=noise(1, 1, 40)[0],
+        column=noise(1, 40, 2)[0],
+    )
 
 
 @pytest.fixture(scope='session')

@@ -27,7 +27,8 @@ POOL = dict(
     ShearY=(views.shear_y, -0.3, 0.3, [0, 0.5, -0.5, 1, -1]),
     Solarize=(views.solarize, 0, 256, [128, 255, 255.5, 0.5]),
     TranslateX=(views.translate_x, -0.3, 0.3, [0, 0.5 / 32, -0.5 / 32, 1.5 / 32, 1, -1]),
-    TranslateY=(views.translate_y, -0.3, 0.3, [0, 0.5 / 32, -0.5 / 32, 1.5 / 32, 1, -1]))
+    TranslateY=(views.translate_y, -0.3, 0.3, [0, 0.5 / 32, -0.5 / 32, 1.5 / 32, 1, -1]),
+)
 
 
 def assert_same(name: str, images: torch.Tensor, magnitudes: torch.Tensor) -> None:
@@ -35,8 +36,12 @@ def assert_same(name: str, images: torch.Tensor, magnitudes: torch.Tensor) -> No
     result = POOL[name][0](images, magnitudes)
     assert result.dtype == torch.uint8
     assert torch.equal(images, before), 'the input was changed in place'
-    expected = torch.stack([from_pil(PIL_OPERATIONS[name](to_pil(image), magnitude))
-                            for image, magnitude in zip(images, magnitudes.tolist(), strict=True)])
+    expected = torch.stack(
+        [
+            from_pil(PIL_OPERATIONS[name](to_pil(image), magnitude))
+            for image, magnitude in zip(images, magnitudes.tolist(), strict=True)
+        ]
+    )
     different = (result != expected).any(1)
     if name == 'Rotate':  # the mathematical library's sine may differ from Pillow's in the last bit
         assert different.float().mean() <= 1e-4
@@ -48,8 +53,9 @@ def assert_same(name: str, images: torch.Tensor, magnitudes: torch.Tensor) -> No
 @pytest.mark.parametrize('name', POOL)
 def test_whole_range(name, kind):
     _, low, high, further = POOL[name]
-    magnitudes = torch.cat([torch.linspace(low, high, 33, dtype=torch.float64),
-                            torch.tensor(further, dtype=torch.float64)])
+    magnitudes = torch.cat(
+        [torch.linspace(low, high, 33, dtype=torch.float64), torch.tensor(further, dtype=torch.float64)]
+    )
     image = synthetic_images()[kind]
     assert_same(name, image.expand(len(magnitudes), *image.shape), magnitudes)
 
@@ -74,8 +80,12 @@ def test_cutout(height, width):
     x, y = torch.rand(400, dtype=torch.float64) * width, torch.rand(400, dtype=torch.float64) * height
     x[4:8], y[6:10] = 0, 0
     result = views.cutout(images, share, x, y)
-    expected = torch.stack([from_pil(pil_cutout(to_pil(image), *place)) for image, *place in zip(
-        images, share.tolist(), x.tolist(), y.tolist(), strict=True)])
+    expected = torch.stack(
+        [
+            from_pil(pil_cutout(to_pil(image), *place))
+            for image, *place in zip(images, share.tolist(), x.tolist(), y.tolist(), strict=True)
+        ]
+    )
     assert torch.equal(result, expected)
     assert torch.equal(result[0], images[0])
     assert not torch.equal(views.cutout(images, share, x, y, (1, 2, 3)), result)
@@ -96,7 +106,7 @@ def test_crop_and_flip():
     assert 0 < chosen.sum() < 60
     result = views.flip(views.crop(images, top, left, (20, 28), padding=3), chosen)
     for image, y, x, mirror, got in zip(images, top.tolist(), left.tolist(), chosen.tolist(), result, strict=True):
-        expected = torch.nn.functional.pad(image, (3, 3, 3, 3))[:, y:y + 20, x:x + 28]
+        expected = torch.nn.functional.pad(image, (3, 3, 3, 3))[:, y : y + 20, x : x + 28]
         assert torch.equal(got, expected.flip(2) if mirror else expected)
 
 
@@ -108,8 +118,12 @@ def test_crop_of_a_slice():
 
 def test_whole_strong_view(monkeypatch):
     """Crop, flip, two operations and Cutout, image by image with Pillow, from the same uniform numbers."""
-    steps = [dict(type='RandomCrop', size=32, padding=4), dict(type='RandomFlip'), dict(type='RandAugment'),
-             dict(type='Cutout')]
+    steps = [
+        dict(type='RandomCrop', size=32, padding=4),
+        dict(type='RandomFlip'),
+        dict(type='RandAugment'),
+        dict(type='Cutout'),
+    ]
     composed = views.Views(dict(strong=steps), seed=5)
     drawn = []
     for step in composed.pipelines[0]:
@@ -120,7 +134,7 @@ def test_whole_strong_view(monkeypatch):
     pool = composed.pipelines[0][2].pool
     for index, image in enumerate(images):
         top, left = int(crop[0][index] * 9), int(crop[1][index] * 9)
-        image = torch.nn.functional.pad(image, (4, 4, 4, 4))[:, top:top + 32, left:left + 32]
+        image = torch.nn.functional.pad(image, (4, 4, 4, 4))[:, top : top + 32, left : left + 32]
         picture = to_pil(image.flip(2) if flip[0][index] < 0.5 else image)
         for choice, position in ((augment[0], augment[2]), (augment[1], augment[3])):
             name = type(pool[int(choice[index] * 14)]).__name__

@@ -117,12 +117,13 @@ def test_ranks_differ(monkeypatch):
 
 
 def test_stream_seeds_do_not_collide():
-    seeds = {stream_seed(seed, rank, iteration) for seed in (0, 1, 2 ** 40) for rank in range(8)
-             for iteration in range(1000)}
+    seeds = {
+        stream_seed(seed, rank, iteration) for seed in (0, 1, 2**40) for rank in range(8) for iteration in range(1000)
+    }
     assert len(seeds) == 24_000
-    assert min(seeds) >= 0 and max(seeds) < 2 ** 64
+    assert min(seeds) >= 0 and max(seeds) < 2**64
     assert stream_seed(0, 0, 0) == stream_seed(0, 0, 0)
-    low_bits = {value % 2 ** 32 for value in seeds}  # all that torch's CPU generator uses
+    low_bits = {value % 2**32 for value in seeds}  # all that torch's CPU generator uses
     assert len(low_bits) > 23_990
 
 
@@ -148,9 +149,17 @@ def test_nothing_to_save_or_train():
 @pytest.mark.parametrize('layout', ['channels last', 'every other image', 'transposed'])
 def test_layout_of_the_input(layout):
     images = noise(12, 16, 16)
-    odd = dict(zip(('channels last', 'every other image', 'transposed'), (
-        images.contiguous(memory_format=torch.channels_last), images.repeat_interleave(2, 0)[::2],
-        images.mT.contiguous().mT), strict=True))[layout]
+    odd = dict(
+        zip(
+            ('channels last', 'every other image', 'transposed'),
+            (
+                images.contiguous(memory_format=torch.channels_last),
+                images.repeat_interleave(2, 0)[::2],
+                images.mT.contiguous().mT,
+            ),
+            strict=True,
+        )
+    )[layout]
     plain, strange = Views(PAIR, seed=1), Views(PAIR, seed=1)
     assert same(plain(images), strange(odd))
 
@@ -175,27 +184,40 @@ def test_plugin_operations():
 
     VIEWS.register_module(module=Shift)
     try:
-        views = Views(dict(a=[dict(type='Shift', low=3, high=3)],
-                           b=[dict(type='RandAugment', num_ops=2, pool=[dict(type='Shift', low=3, high=3)])]))
+        views = Views(
+            dict(
+                a=[dict(type='Shift', low=3, high=3)],
+                b=[dict(type='RandAugment', num_ops=2, pool=[dict(type='Shift', low=3, high=3)])],
+            )
+        )
         result = views(torch.zeros(5, 3, 4, 4, dtype=torch.uint8))
     finally:
         VIEWS.module_dict.pop('Shift')
     assert (result['a'] == 3).all() and (result['b'] == 6).all()
 
 
-@pytest.mark.parametrize(('views', 'message'), [
-    ({}, 'a dict with a list of operations'), ([dict(type='RandomFlip')], 'a dict with a list of operations'),
-    (dict(weak=dict(type='RandomFlip')), "view 'weak' must be a list"),
-    (dict(weak='RandomFlip'), "view 'weak' must be a list"),
-    (dict(weak=['RandomFlip']), "an operation of view 'weak' must be a dict with a type"),
-    (dict(weak=[dict(prob=0.5)]), "view 'weak': .* needs a type"),
-    (dict(weak=[dict(type='RandomFlip', probability=0.5)]), "view 'weak': .*'RandomFlip' has no option 'probability'"),
-    (dict(weak=[dict(type='RandomCrop')]), "view 'weak': .*RandomCrop.*'?size'?"),
-    (dict(weak=[dict(type='RandomCrop', size=0)]), "view 'weak': RandomCrop: size must be"),
-    (dict(weak=[dict(type=torch.nn.ReLU)]), 'is not a ViewOperation'),
-    (dict(weak=[dict(type='RandomCrop', size=32)], strong=[dict(type='Resize', size=16)]),
-     "one size, but 'weak' 32x32, 'strong' 16x16"),
-])
+@pytest.mark.parametrize(
+    ('views', 'message'),
+    [
+        ({}, 'a dict with a list of operations'),
+        ([dict(type='RandomFlip')], 'a dict with a list of operations'),
+        (dict(weak=dict(type='RandomFlip')), "view 'weak' must be a list"),
+        (dict(weak='RandomFlip'), "view 'weak' must be a list"),
+        (dict(weak=['RandomFlip']), "an operation of view 'weak' must be a dict with a type"),
+        (dict(weak=[dict(prob=0.5)]), "view 'weak': .* needs a type"),
+        (
+            dict(weak=[dict(type='RandomFlip', probability=0.5)]),
+            "view 'weak': .*'RandomFlip' has no option 'probability'",
+        ),
+        (dict(weak=[dict(type='RandomCrop')]), "view 'weak': .*RandomCrop.*'?size'?"),
+        (dict(weak=[dict(type='RandomCrop', size=0)]), "view 'weak': RandomCrop: size must be"),
+        (dict(weak=[dict(type=torch.nn.ReLU)]), 'is not a ViewOperation'),
+        (
+            dict(weak=[dict(type='RandomCrop', size=32)], strong=[dict(type='Resize', size=16)]),
+            "one size, but 'weak' 32x32, 'strong' 16x16",
+        ),
+    ],
+)
 def test_refused_when_built(views, message):
     with pytest.raises(InputError, match=message):
         Views(views)
@@ -207,8 +229,10 @@ def test_impossible_seed(seed):
         Views(PAIR, seed=seed)
 
 
-@pytest.mark.parametrize(('name', 'near'), [('RandomCorp', 'RandomCrop'), ('randaugment', 'RandAugment'),
-                                            ('CutOut', 'Cutout'), ('ShearZ', 'ShearX')])
+@pytest.mark.parametrize(
+    ('name', 'near'),
+    [('RandomCorp', 'RandomCrop'), ('randaugment', 'RandAugment'), ('CutOut', 'Cutout'), ('ShearZ', 'ShearX')],
+)
 def test_unknown_operation(name, near):
     with pytest.raises(UnknownNameError, match=f"view 'strong': unknown view operation '{name}' .*{near}"):
         Views(dict(strong=[dict(type=name)]))
@@ -220,11 +244,17 @@ def test_different_sizes_when_run():
         views(noise(2, 16, 16))
 
 
-@pytest.mark.parametrize(('images', 'message'), [
-    (torch.rand(2, 3, 16, 16), 'uint8 tensor .* not torch.float32'), (noise(2, 16, 16).numpy(), 'not ndarray'),
-    (noise(2, 16, 16)[0], r'\(3, 16, 16\)'), (noise(2, 16, 16)[:, :1], r'\(2, 1, 16, 16\)'),
-    (noise(2, 16, 16)[:0], r'\(0, 3, 16, 16\)'), (torch.zeros(2, 4, 16, 16, dtype=torch.uint8), r'\(2, 4, 16, 16\)'),
-])
+@pytest.mark.parametrize(
+    ('images', 'message'),
+    [
+        (torch.rand(2, 3, 16, 16), 'uint8 tensor .* not torch.float32'),
+        (noise(2, 16, 16).numpy(), 'not ndarray'),
+        (noise(2, 16, 16)[0], r'\(3, 16, 16\)'),
+        (noise(2, 16, 16)[:, :1], r'\(2, 1, 16, 16\)'),
+        (noise(2, 16, 16)[:0], r'\(0, 3, 16, 16\)'),
+        (torch.zeros(2, 4, 16, 16, dtype=torch.uint8), r'\(2, 4, 16, 16\)'),
+    ],
+)
 def test_wrong_images(images, message):
     with pytest.raises(InputError, match=message):
         Views(PAIR)(images)

@@ -19,8 +19,9 @@ def test_against_torchvision(dtype, tolerance, channels_last):
     images = noise(6, 9, 13)
     before = images.clone()
     result = normalize(images, MEAN, STD, dtype, channels_last=channels_last)
-    expected = torch.stack([transforms.normalize(transforms.to_tensor(to_pil(image)), MEAN / 255, STD / 255)
-                            for image in images])
+    expected = torch.stack(
+        [transforms.normalize(transforms.to_tensor(to_pil(image)), MEAN / 255, STD / 255) for image in images]
+    )
     assert result.dtype == dtype
     assert result.is_contiguous(memory_format=torch.channels_last) == channels_last
     torch.testing.assert_close(result.float(), expected, atol=tolerance, rtol=0)

@@ -35,7 +35,7 @@ def test_conformance(name):
     assert torch.equal(first, operation(images, torch.Generator().manual_seed(1)))
     uniform = operation.draw(images)
     assert uniform.shape == (operation.draws, 23)
-    one_by_one = [operation.transform(images[i:i + 1], uniform[:, i:i + 1]) for i in range(23)]
+    one_by_one = [operation.transform(images[i : i + 1], uniform[:, i : i + 1]) for i in range(23)]
     assert torch.equal(operation.transform(images, uniform), torch.cat(one_by_one)), 'images of a batch interact'
 
 
@@ -128,8 +128,9 @@ def test_flip_probability(prob):
 
 def test_cutout_distribution(monkeypatch):
     seen = {}
-    monkeypatch.setattr('crld_zoo.views.erasing.cutout',
-                        lambda images, share, x, y, fill: seen.update(share=share, x=x, y=y) or images)
+    monkeypatch.setattr(
+        'crld_zoo.views.erasing.cutout', lambda images, share, x, y, fill: seen.update(share=share, x=x, y=y) or images
+    )
     views.Cutout()(torch.zeros(100_000, 3, 4, 6, dtype=torch.uint8), torch.Generator().manual_seed(4))
     for name, high in dict(share=0.5, x=6, y=4).items():
         assert stats.kstest(seen[name].numpy(), stats.uniform(0, high).cdf).pvalue > P_VALUE, name
@@ -138,10 +139,13 @@ def test_cutout_distribution(monkeypatch):
 def resized_by_pil(images, windows, size, interpolation):
     """Rows first, then columns, in two calls, since versions of Pillow differ in which they take first."""
     resample = Image.Resampling[interpolation.upper()]
-    cut = (to_pil(image).crop((left, top, left + width, top + height))
-           for image, top, left, height, width in zip(images, *(side.tolist() for side in windows), strict=True))
-    return torch.stack([from_pil(image.resize((size[1], image.height), resample).resize(size[::-1], resample))
-                        for image in cut])
+    cut = (
+        to_pil(image).crop((left, top, left + width, top + height))
+        for image, top, left, height, width in zip(images, *(side.tolist() for side in windows), strict=True)
+    )
+    return torch.stack(
+        [from_pil(image.resize((size[1], image.height), resample).resize(size[::-1], resample)) for image in cut]
+    )
 
 
 def assert_as_good_as_equal(result, expected):
@@ -155,8 +159,9 @@ def assert_as_good_as_equal(result, expected):
 def test_resize_against_pil(interpolation, size, result):
     images = noise(20, *size)
     whole = [torch.full((20,), side) for side in (0, 0, *size)]
-    assert_as_good_as_equal(views.Resize(result, interpolation)(images),
-                            resized_by_pil(images, whole, result, interpolation))
+    assert_as_good_as_equal(
+        views.Resize(result, interpolation)(images), resized_by_pil(images, whole, result, interpolation)
+    )
 
 
 @pytest.mark.parametrize('interpolation', ['bilinear', 'bicubic'])
@@ -182,8 +187,9 @@ def test_resized_crop_windows_like_torchvision():
     assert (top >= 0).all() and (top + rows <= height).all() and (left >= 0).all() and (left + columns <= width).all()
     torch.manual_seed(2)
     image = Image.new('RGB', (width, height))
-    theirs = torch.tensor([transforms.RandomResizedCrop.get_params(image, (0.2, 1.0), (3 / 4, 4 / 3))
-                           for _ in range(count)])
+    theirs = torch.tensor(
+        [transforms.RandomResizedCrop.get_params(image, (0.2, 1.0), (3 / 4, 4 / 3)) for _ in range(count)]
+    )
     ours = torch.stack((top, left, rows, columns), 1)
     for measure in (lambda w: w[:, 2] * w[:, 3], lambda w: w[:, 3] / w[:, 2], lambda w: w[:, 0], lambda w: w[:, 1]):
         assert stats.ks_2samp(measure(ours).numpy(), measure(theirs).numpy()).pvalue > P_VALUE
@@ -198,21 +204,32 @@ def test_resized_crop_where_no_window_fits(height, width):
     assert windows.tolist() == [[(height - rows) // 2, (width - columns) // 2, rows, columns]] * 3
 
 
-@pytest.mark.parametrize(('config', 'message'), [
-    (dict(type='RandomCrop', size=0), 'size'), (dict(type='RandomCrop', size=(8, -1)), 'size'),
-    (dict(type='RandomCrop', size=8.5), 'size'), (dict(type='RandomCrop', size=(1, 2, 3)), 'size'),
-    (dict(type='RandomCrop', size='8'), 'size'), (dict(type='RandomCrop', size=8, padding=-1), 'padding'),
-    (dict(type='RandomCrop', size=True), 'size'), (dict(type='RandomCrop', size=8, padding=1.5), 'padding'),
-    (dict(type='RandomFlip', prob=1.1), 'prob'), (dict(type='RandomFlip', prob='often'), 'prob'),
-    (dict(type='Resize', size=8, interpolation='nearest'), 'interpolation'), (dict(type='Resize', size=-3), 'size'),
-    (dict(type='RandomResizedCrop', size=8, scale=(0, 1)), 'scale'),
-    (dict(type='RandomResizedCrop', size=8, scale=(0.5, 1.5)), 'scale'),
-    (dict(type='RandomResizedCrop', size=8, scale=(0.9, 0.5)), 'scale'),
-    (dict(type='RandomResizedCrop', size=8, ratio=(2, 1)), 'ratio'),
-    (dict(type='RandomResizedCrop', size=8, ratio=1), 'ratio'),
-    (dict(type='Cutout', max_share=1.5), 'max_share'), (dict(type='Cutout', fill=(1, 2)), 'fill'),
-    (dict(type='Cutout', fill=(1, 2, 256)), 'fill'), (dict(type='Cutout', fill=(0.5, 0, 0)), 'fill'),
-])
+@pytest.mark.parametrize(
+    ('config', 'message'),
+    [
+        (dict(type='RandomCrop', size=0), 'size'),
+        (dict(type='RandomCrop', size=(8, -1)), 'size'),
+        (dict(type='RandomCrop', size=8.5), 'size'),
+        (dict(type='RandomCrop', size=(1, 2, 3)), 'size'),
+        (dict(type='RandomCrop', size='8'), 'size'),
+        (dict(type='RandomCrop', size=8, padding=-1), 'padding'),
+        (dict(type='RandomCrop', size=True), 'size'),
+        (dict(type='RandomCrop', size=8, padding=1.5), 'padding'),
+        (dict(type='RandomFlip', prob=1.1), 'prob'),
+        (dict(type='RandomFlip', prob='often'), 'prob'),
+        (dict(type='Resize', size=8, interpolation='nearest'), 'interpolation'),
+        (dict(type='Resize', size=-3), 'size'),
+        (dict(type='RandomResizedCrop', size=8, scale=(0, 1)), 'scale'),
+        (dict(type='RandomResizedCrop', size=8, scale=(0.5, 1.5)), 'scale'),
+        (dict(type='RandomResizedCrop', size=8, scale=(0.9, 0.5)), 'scale'),
+        (dict(type='RandomResizedCrop', size=8, ratio=(2, 1)), 'ratio'),
+        (dict(type='RandomResizedCrop', size=8, ratio=1), 'ratio'),
+        (dict(type='Cutout', max_share=1.5), 'max_share'),
+        (dict(type='Cutout', fill=(1, 2)), 'fill'),
+        (dict(type='Cutout', fill=(1, 2, 256)), 'fill'),
+        (dict(type='Cutout', fill=(0.5, 0, 0)), 'fill'),
+    ],
+)
 def test_impossible_options(config, message):
     with pytest.raises(InputError, match=f'^{config["type"]}: {message} must be'):
         VIEWS.build(config)

@@ -32,12 +32,18 @@ def test_same_statistics_as_the_batched_views():
     image[0, 2:9], image[1, :, 4:], image[2] = 220, 90, torch.arange(0, 256, dtype=torch.uint8).view(16, 16)
     crop_flip = [dict(type='RandomCrop', size=16, padding=2), dict(type='RandomFlip')]
     views = Views(dict(weak=crop_flip, strong=[*crop_flip, dict(type='RandAugment'), dict(type='Cutout')]), seed=0)
-    ours = {name: normalize(view, torch.tensor(CIFAR100_MEAN) * 255, torch.tensor(CIFAR100_STD) * 255)
-            for name, view in views(image.expand(count, 3, 16, 16)).items()}
+    ours = {
+        name: normalize(view, torch.tensor(CIFAR100_MEAN) * 255, torch.tensor(CIFAR100_STD) * 255)
+        for name, view in views(image.expand(count, 3, 16, 16)).items()
+    }
     theirs = pil_batch([to_pil(image)] * count, Random(0), size=16, padding=2)
     for name in ours:
-        for measure in (lambda x: x.mean((2, 3)), lambda x: x.std((2, 3)), lambda x: x[..., 8, 8],
-                        lambda x: x[..., 0, 3]):
+        for measure in (
+            lambda x: x.mean((2, 3)),
+            lambda x: x.std((2, 3)),
+            lambda x: x[..., 8, 8],
+            lambda x: x[..., 0, 3],
+        ):
             a, b = measure(ours[name]), measure(theirs[name])
             error = ((a.var(0) + b.var(0)) / count).sqrt()
             assert ((a.mean(0) - b.mean(0)).abs() < 4 * error + 1e-4).all(), name

@@ -9,8 +9,9 @@ _base_ = []  # a config that imports something is of MMEngine's other kind, unle
 import os  # noqa: E402
 
 data_root = '{{$IMAGES:data/my_images}}'
-classes = sorted(entry.name for entry in os.scandir(f'{data_root}/train')
-                 if entry.is_dir() and not entry.name.startswith('.'))
+classes = sorted(
+    entry.name for entry in os.scandir(f'{data_root}/train') if entry.is_dir() and not entry.name.startswith('.')
+)
 num_classes = len(classes)
 
 data_preprocessor = dict(

@@ -24,10 +24,12 @@ two_view_pipeline = [
     dict(
         type='MultiView',
         num_views=2,
-        transforms=[[
-            dict(type='RandomResizedCrop', scale=224, backend='pillow'),
-            dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-        ]],
+        transforms=[
+            [
+                dict(type='RandomResizedCrop', scale=224, backend='pillow'),
+                dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+            ]
+        ],
     ),
     dict(type='PackInputs'),
 ]

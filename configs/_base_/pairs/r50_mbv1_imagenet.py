@@ -1,4 +1,4 @@
-""""ResNet50 -> MobileNetV1 on ImageNet. The teacher has torchvision's weights, which are downloaded."""
+""" "ResNet50 -> MobileNetV1 on ImageNet. The teacher has torchvision's weights, which are downloaded."""
 
 model = dict(
     type='Distillation',

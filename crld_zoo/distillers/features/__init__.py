@@ -1,0 +1,1 @@
+"""Methods that compare features or relations between samples."""

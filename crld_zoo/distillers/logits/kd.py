@@ -1,0 +1,53 @@
+"""Knowledge distillation (Hinton et al., 2015, arXiv 1503.02531)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from crld_zoo.registry import DISTILLERS
+
+from ..base import PairDistiller, Prediction, require_positive
+from ..functional import kl_divergence, soft_target
+
+
+@soft_target
+def kd_loss(logits_s: Tensor, logits_t: Tensor, *, temperature: float) -> Tensor:
+    """``T^2 KL(p_t || p_s)`` with ``p = softmax(z / T)``.
+
+    Args:
+        logits_s: Student logits ``(N, K)``.
+        logits_t: Teacher logits ``(N, K)``; a constant, no gradient reaches them.
+        temperature: ``T``, above 0.
+
+    Returns:
+        The loss of each sample, ``(N,)``.
+
+    Example:
+        >>> import torch
+        >>> kd_loss(torch.tensor([[1., 2.]]), torch.tensor([[1., 2.]]), temperature=4.0)
+        tensor([0.])
+    """
+    log_s = (logits_s / temperature).log_softmax(1)
+    log_t = (logits_t / temperature).log_softmax(1)
+    return temperature**2 * kl_divergence(log_t, log_s)
+
+
+@DISTILLERS.register_module()
+class KD(PairDistiller):
+    """KL divergence between softened class probabilities (Hinton et al., 2015).
+
+    The defaults are those of CIFAR-100; ImageNet recipes use ``temperature=1, ce_weight=0.5, kd_weight=0.5``.
+
+    Args:
+        temperature: ``T``, above 0.
+        ce_weight: Weight of the cross-entropy with the labels.
+        kd_weight: Weight of the pair loss.
+    """
+
+    def __init__(self, temperature: float = 4.0, ce_weight: float = 0.1, kd_weight: float = 0.9) -> None:
+        super().__init__(ce_weight=ce_weight, kd_weight=kd_weight)
+        require_positive(self, temperature=temperature)
+        self.temperature = temperature
+
+    def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
+        return kd_loss(student.logits, teacher.logits, temperature=self.temperature)

@@ -1,0 +1,142 @@
+"""Multi-level logit distillation (Jin et al., CVPR 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from crld_zoo.errors import InputError
+from crld_zoo.registry import DISTILLERS
+
+from ..base import PairDistiller, Prediction, require_positive
+from ..functional import full_precision, kl_divergence, soft_target
+
+FURTHER_TEMPERATURES = (3.0, 5.0, 2.0, 6.0)
+"""Those of the published code, beside the one that a user chooses; their order matters to ``variant='reference'``."""
+
+
+class Levels(NamedTuple):
+    """The three levels, one row a temperature, before any mean.
+
+    Attributes:
+        instance: ``T^2 KL(p_t || p_s)``, ``(n, N)``.
+        batch: A row's squared distance between the Gram matrices ``p p^T``, ``(n, N)``.
+        classes: A row's squared distance between the Gram matrices ``p^T p``, ``(n, K)``.
+    """
+
+    instance: Tensor
+    batch: Tensor
+    classes: Tensor
+
+
+@soft_target
+def multi_level(logits_s: Tensor, logits_t: Tensor, temperatures: Sequence[float]) -> Levels:
+    """All levels at all temperatures at once: a loop would launch several hundred small kernels."""
+    log_s = torch.stack([logits_s / t for t in temperatures]).log_softmax(-1)
+    log_t = torch.stack([logits_t / t for t in temperatures]).log_softmax(-1)
+    kl = kl_divergence(log_t, log_s)
+    instance = torch.stack([t**2 * row for t, row in zip(temperatures, kl.unbind(), strict=True)])
+    p_s, p_t = log_s.exp(), log_t.exp()
+    return Levels(
+        instance=instance,
+        batch=(p_s @ p_s.mT - p_t @ p_t.mT).square().sum(-1),
+        classes=(p_s.mT @ p_s - p_t.mT @ p_t).square().sum(-1),
+    )
+
+
+@soft_target
+def mlld_loss(logits_s: Tensor, logits_t: Tensor, *, temperatures: Sequence[float]) -> Tensor:
+    """Instance, batch and class level of one pair of predictions, summed over the temperatures.
+
+    Instance: ``T^2 KL(p_t || p_s)``. Batch: squared difference of the ``N x N`` Gram matrices, summed, over ``N``.
+    Class: the same with the ``K x K`` Gram matrices, over ``K``. The last two belong to the batch as a whole and are
+    added to every sample, so that a mask scales them by the share of samples that it keeps.
+
+    Args:
+        logits_s: Student logits ``(N, K)``.
+        logits_t: Teacher logits ``(N, K)``; a constant.
+        temperatures: Each above 0.
+
+    Returns:
+        The loss of each sample, ``(N,)``.
+    """
+    levels = multi_level(logits_s, logits_t, temperatures)
+    return levels.instance.sum(0) + levels.batch.sum(0).mean() + levels.classes.sum(0).mean()
+
+
+@full_precision
+def least_confident(logits_t: Tensor) -> tuple[Tensor, Tensor]:
+    """Masks ``(N,)`` of the samples and ``(K,)`` of the classes that the teacher is at most median sure of."""
+    probabilities = logits_t.detach().softmax(1)
+    of_sample, of_class = probabilities.amax(1), probabilities.sum(0)
+    return (
+        (of_sample <= of_sample.quantile(0.5)).to(logits_t.dtype),
+        (of_class <= of_class.quantile(0.5)).to(logits_t.dtype),
+    )
+
+
+@DISTILLERS.register_module()
+class MLLD(PairDistiller):
+    """Instance, batch and class level at five temperatures, on both views (Jin et al., CVPR 2023).
+
+    By itself it trains on both views and, on the weak one, leaves out samples and classes that the teacher is more
+    than median sure of. Under a decorator that pairs views itself, such as CRLD, it is the loss of one pair, and
+    ``variant`` does not matter.
+
+    ``variant='reference'`` computes what the published code does: the mask scales averaged losses, two strong instance
+    terms read the weak logits, the strong view has no batch and class term. ``variant='paper'`` masks each sample and
+    class, and gives each view its own logits and all three levels.
+
+    The defaults are those of CIFAR-100; ImageNet recipes use ``temperature=1, ce_weight=0.5, kd_weight=0.5``.
+
+    Args:
+        temperature: The first temperature, above 0; 3, 5, 2 and 6 come with it.
+        variant: ``'reference'`` or ``'paper'``.
+        ce_weight: Weight of the cross-entropy with the labels.
+        kd_weight: Weight of every level.
+    """
+
+    views = ('weak', 'strong')
+    per_sample = False
+
+    def __init__(
+        self, temperature: float = 4.0, variant: str = 'reference', ce_weight: float = 0.1, kd_weight: float = 0.9
+    ) -> None:
+        super().__init__(ce_weight=ce_weight, kd_weight=kd_weight)
+        require_positive(self, temperature=temperature)
+        if variant not in ('reference', 'paper'):
+            raise InputError(f"MLLD: variant must be 'reference' or 'paper', not {variant!r}.")
+        self.temperatures = (temperature, *FURTHER_TEMPERATURES)
+        self.variant = variant
+
+    def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
+        return mlld_loss(student.logits, teacher.logits, temperatures=self.temperatures)
+
+    def distill(
+        self, student: dict[str, Prediction], teacher: dict[str, Prediction], target: Tensor
+    ) -> dict[str, Tensor]:
+        weak = multi_level(student['weak'].logits, teacher['weak'].logits, self.temperatures)
+        strong = multi_level(student['strong'].logits, teacher['strong'].logits, self.temperatures)
+        of_sample, of_class = least_confident(teacher['weak'].logits)
+        terms = self._reference if self.variant == 'reference' else self._paper
+        return {name: self.kd_weight * loss for name, loss in terms(weak, strong, of_sample, of_class).items()}
+
+    @staticmethod
+    def _reference(weak: Levels, strong: Levels, of_sample: Tensor, of_class: Tensor) -> dict[str, Tensor]:
+        instance_weak, instance_strong = weak.instance.mean(1), strong.instance.mean(1)
+        return dict(
+            loss_kd=of_sample.mean() * instance_weak.sum() + instance_strong[:3].sum() + instance_weak[3:].sum(),
+            loss_cc=of_class.mean() * weak.classes.sum(0).mean(),
+            loss_bc=of_sample.mean() * weak.batch.sum(0).mean(),
+        )
+
+    @staticmethod
+    def _paper(weak: Levels, strong: Levels, of_sample: Tensor, of_class: Tensor) -> dict[str, Tensor]:
+        return dict(
+            loss_kd=(of_sample * weak.instance.sum(0) + strong.instance.sum(0)).mean(),
+            loss_cc=(of_class * weak.classes.sum(0) + strong.classes.sum(0)).mean(),
+            loss_bc=(of_sample * weak.batch.sum(0) + strong.batch.sum(0)).mean(),
+        )

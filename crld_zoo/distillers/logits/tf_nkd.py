@@ -1,0 +1,60 @@
+"""Teacher-free NKD (Yang et al., arXiv 2208.10139 v1)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from crld_zoo.registry import DISTILLERS
+
+from ..base import Distiller, Prediction, require_nonnegative
+from ..functional import full_precision
+
+
+@full_precision
+def tf_nkd_loss(logits_s: Tensor, target: Tensor) -> Tensor:
+    """``-w log p_s[y]`` with ``w = p_s[y] + 1 - mean(p_s[y])``, the mean over the batch; no gradient through ``w``.
+
+    Mixed labels (Mixup, CutMix) give one such term for each of a sample's two labels, with ``v_i``, the share of the
+    label, in place of 1, and none where ``v_i`` is 0.
+
+    Args:
+        logits_s: Student logits ``(N, K)``.
+        target: Class indices ``(N,)``, or class probabilities ``(N, K)`` with at most two above 0 in a row.
+
+    Returns:
+        The loss of each sample, ``(N,)``.
+    """
+    if target.dim() == 1:
+        label, share = target[:, None], logits_s.new_ones(len(target), 1)
+    else:
+        share, label = target.to(logits_s.dtype).topk(2, dim=1)
+    log_p = logits_s.log_softmax(1).gather(1, label)
+    p = log_p.detach().exp()
+    weight = (p + share - p.mean(0)) * (share > 0)
+    return -(weight * log_p).sum(1)
+
+
+@DISTILLERS.register_module()
+class TfNKD(Distiller):
+    """No teacher: the student's own probability of the target as its soft label (Yang et al., 2208.10139 v1).
+
+    Args:
+        ce_weight: Weight of the cross-entropy with the labels.
+        kd_weight: Weight of the teacher-free term.
+    """
+
+    needs_teacher = False
+
+    def __init__(self, ce_weight: float = 1.0, kd_weight: float = 1.0) -> None:
+        super().__init__()
+        require_nonnegative(self, ce_weight=ce_weight, kd_weight=kd_weight)
+        self.ce_weight = ce_weight
+        self.kd_weight = kd_weight
+
+    def forward(
+        self, student: dict[str, Prediction], teacher: dict[str, Prediction], target: Tensor
+    ) -> dict[str, Tensor]:
+        return dict(
+            loss_ce=self.ce_weight * self.label_loss(student, target),
+            loss_kd=self.kd_weight * tf_nkd_loss(student['weak'].logits, target).mean(),
+        )

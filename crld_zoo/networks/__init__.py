@@ -1,0 +1,7 @@
+"""Classifiers from anywhere: where they come from, their weights, the CIFAR backbones."""
+
+from . import backbones, classifiers  # noqa: F401  registers them
+from .sources import build_network, count_classes, resolve
+from .weights import load_weights, read_weights
+
+__all__ = ['build_network', 'count_classes', 'load_weights', 'read_weights', 'resolve']

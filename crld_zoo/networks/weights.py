@@ -1,0 +1,289 @@
+"""Weights from files of every common layout, with nothing dropped in silence.
+
+A file is recognized by its keys, not by its name. Understood are
+
+- plain state dicts, ``.safetensors`` files, and dicts that hold the weights under ``state_dict``, ``model``, … ;
+- mmpretrain's and MMEngine's checkpoints (``backbone.``, ``head.fc.``), torchvision's, timm's, mdistiller's CIFAR
+  archives (``{'model': …}``), and this zoo's own training checkpoints;
+- prefixes left by wrappers (``module.``, ``_orig_mod.``), and averaged (EMA) weights, which are preferred where the
+  file has both.
+
+Whatever is left over, missing or of another shape is an error: a teacher that is random in part is the classic
+failure of distillation, and it never announces itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
+from torch import Tensor, nn
+
+from crld_zoo.errors import InputError, MissingFileError
+from crld_zoo.registry import MODELS
+
+from .backbones.known import KNOWN, classifier_config
+
+WRAPPERS = ('state_dict_ema', 'model_ema', 'ema', 'state_dict', 'model', 'model_state_dict', 'net', 'network')
+"""Keys under which files keep the weights, the averaged ones first. MMEngine stores its averaged weights as
+``state_dict`` and the raw ones as ``ema_state_dict``, so they need no entry."""
+
+NOT_WEIGHTS = re.compile(r'(?:distiller|data_preprocessor)\.|(?:n_averaged|steps)$')
+"""What a training checkpoint holds beside the network: a distiller's own parameters, an averager's counter."""
+
+RENAMES = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r'^backbone\.', ''),
+        (r'^(?:head\.fc|linear|classifier|classifier\.0)\.(weight|bias)$', r'fc.\1'),
+        (r'\.shortcut\.(\d)\.', r'.downsample.\1.'),
+        (r'^block(\d)\.layer\.', r'block\1.'),
+        (r'\.convShortcut\.', r'.shortcut.'),
+        (r'^model\.(\d+)\.', r'layers.\1.'),
+    )
+)
+"""How the layouts differ in naming the same parameter; applied to the file's keys and to the network's alike."""
+
+SHOWN_KEYS = 10
+
+
+def load_weights(network: nn.Module, checkpoint: str | os.PathLike, *, trust_pickle: bool = False) -> None:
+    """Load a checkpoint of any known layout into a network, all of it, into all of it.
+
+    Args:
+        network: A classifier, in mmpretrain's, torchvision's or timm's naming of its parameters.
+        checkpoint: A path or a URL.
+        trust_pickle: Allow a file that runs code while it is read. Only for a file whose origin you trust.
+
+    Raises:
+        MissingFileError: There is no such file.
+        InputError: The file cannot be read, holds another architecture or another number of classes, or does not
+            fill the network exactly.
+    """
+    path = locate(checkpoint)
+    weights = read_weights(path, trust_pickle=trust_pickle)
+    own = {key: value.shape for key, value in network.state_dict().items()}
+    renamed = _renamed(weights, own)
+    try:
+        fits = network.load_state_dict(renamed, strict=False) == ([], [])
+    except RuntimeError as error:
+        if 'size mismatch' not in str(error):
+            raise
+        fits = False
+    if not fits:
+        raise InputError(_misfit(path, {key: value.shape for key, value in renamed.items()}, own))
+    print_log(f'loaded all {len(weights)} tensors of {path}', logger='current')
+
+
+def locate(checkpoint: str | os.PathLike) -> Path:
+    """The local file of a path or URL; a URL is downloaded once, into torch hub's folder of checkpoints.
+
+    A name without a folder is looked up in the working directory and then in torch hub's folder, where the libraries
+    keep their downloads.
+
+    Raises:
+        MissingFileError: There is no such file.
+        InputError: The URL cannot be reached.
+    """
+    hub = Path(torch.hub.get_dir(), 'checkpoints')
+    if re.match(r'https?://', str(checkpoint)):
+        return _download(str(checkpoint), hub)
+    path = Path(checkpoint).expanduser()
+    candidates = (path, hub / path) if path.name == str(path) else (path,)
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    looked = ' and '.join(str(candidate.absolute()) for candidate in candidates)
+    recipe = next(Path('configs').rglob(f'{path.parent.name}.py'), None)  # a run's folder has its recipe's name
+    remedy = f'make it with `python tools/train.py {recipe}`' if recipe else 'correct the path, or put the file there'
+    raise MissingFileError(f"no checkpoint '{checkpoint}': looked for {looked}; {remedy}")
+
+
+def _download(url: str, hub: Path) -> Path:
+    path = hub / Path(urlparse(url).path).name
+    if not path.is_file():
+        hub.mkdir(parents=True, exist_ok=True)
+        digest = re.search(r'-([a-f0-9]{8,})\.', path.name)  # the convention of torch hub and of OpenMMLab
+        try:
+            torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=False)
+        except (OSError, RuntimeError) as error:  # RuntimeError: the digest of the download is wrong
+            raise InputError(
+                f'cannot download {url} ({error}); fetch it on a machine with a network, '
+                f'for example with `curl -L -o {path.name} {url}`, and save it as {path}'
+            ) from error
+    return path
+
+
+def read_weights(path: str | os.PathLike, *, trust_pickle: bool = False) -> dict[str, Tensor]:
+    """The state dict inside a checkpoint file, without wrappers' prefixes and without what belongs to no network.
+
+    Args:
+        path: A local file.
+        trust_pickle: See :func:`load_weights`.
+
+    Raises:
+        InputError: The file is truncated, is no checkpoint, or wants to run code.
+    """
+    path = Path(path)
+    content = _read_safetensors(path) if path.suffix == '.safetensors' else _read_pickle(path, trust_pickle)
+    weights = _unwrap(content)
+    if not weights:
+        held = f'a dict with the keys {_listed(content)}' if isinstance(content, Mapping) else type(content).__name__
+        raise InputError(
+            f'{path} holds no weights but {held}; expected a state dict, or one under any of {", ".join(WRAPPERS)}'
+        )
+    return weights
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise InputError(f'reading {path} needs safetensors: pip install safetensors') from error
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(f'{path} is truncated or not a safetensors file ({error}); fetch it again') from error
+
+
+def _read_pickle(path: Path, trust_pickle: bool):
+    try:
+        # Training scripts of torchvision and timm keep their command line in the file; a Namespace runs no code.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location='cpu', weights_only=not trust_pickle)
+    except pickle.UnpicklingError as error:
+        asked = re.search(r'GLOBAL (\S+)', str(error))
+        if asked is None and not zipfile.is_zipfile(path):
+            raise InputError(
+                f'{path} is not a checkpoint (an HTML page saved under its name, perhaps); fetch it again'
+            ) from error
+        raise InputError(
+            f'{path} is a pickle that wants to run code ({asked[1] if asked else error}), refused; '
+            'for a file whose origin you trust set trust_pickle=True, or save its plain state dict '
+            'again'
+        ) from error
+    except (RuntimeError, EOFError, KeyError, ValueError, AttributeError, IndexError, ImportError) as error:
+        raise InputError(
+            f'{path} is truncated or not a checkpoint ({type(error).__name__}: '
+            f'{str(error).splitlines()[0][:120] if str(error) else "empty file"}); '
+            'fetch it again'
+        ) from error
+
+
+def _unwrap(content) -> dict[str, Tensor]:
+    """The weights in what a file holds, {} if there are none."""
+    if isinstance(content, nn.Module):  # only a trusted pickle holds one
+        content = content.state_dict()
+    if not isinstance(content, Mapping):
+        return {}
+    for wrapper in WRAPPERS:
+        inner = _unwrap(content.get(wrapper))
+        if inner:
+            return inner
+    weights = {
+        _without_wrapper(key): value
+        for key, value in content.items()
+        if isinstance(key, str) and isinstance(value, Tensor)
+    }
+    if weights and all(key.startswith('model.') for key in weights):
+        weights = {key.removeprefix('model.'): value for key, value in weights.items()}
+    return {key: value for key, value in weights.items() if not NOT_WEIGHTS.match(key)}
+
+
+def _without_wrapper(key: str) -> str:
+    return re.sub(r'^(?:(?:module|_orig_mod)\.)+', '', key)
+
+
+def _neutral(keys: Iterable[str]) -> list[str]:
+    """Each parameter's name in the one naming that all layouts are compared in."""
+    names = []
+    for key in keys:
+        for pattern, replacement in RENAMES:
+            key = pattern.sub(replacement, key)
+        names.append(key)
+    return names
+
+
+def _renamed(weights: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
+    """The weights under the network's names; those that it has no name for, or that come twice, keep theirs."""
+    names = dict(zip(_neutral(own), own, strict=True))
+    renamed = {key: value for key, value in weights.items() if key in names.values()}
+    for neutral, (key, value) in zip(_neutral(weights), weights.items(), strict=True):
+        if key not in renamed:
+            target = names.get(neutral, key)
+            renamed[key if target in renamed else target] = value
+    return renamed
+
+
+def _misfit(path: Path, found: Mapping[str, torch.Size], own: Mapping[str, torch.Size]) -> str:
+    """Why a checkpoint does not fill a network, in one sentence."""
+    missing = [key for key in own if key not in found and not key.endswith('num_batches_tracked')]
+    unexpected = [key for key in found if key not in own]
+    shapes = [key for key in own if key in found and own[key] != found[key]]
+    heads = [key for key in shapes if own[key][1:] == found[key][1:]]
+    if not missing and not unexpected and shapes and shapes == heads and len({own[key][0] for key in heads}) == 1:
+        classes, own_classes = found[heads[0]][0], own[heads[0]][0]
+        return (
+            f'{path} has {classes} classes but the network has {own_classes}: build the network with '
+            f'num_classes={classes}, and if you train on some of these classes, name them (classes=[…])'
+        )
+    parts = [
+        f'{len(names)} {what}: {_listed(names)}'
+        for what, names in (
+            ('keys of the file left over', unexpected),
+            ('weights of the network missing in the file', missing),
+            ('of another shape', [f'{key} {tuple(found[key])} for {tuple(own[key])}' for key in shapes]),
+        )
+        if names
+    ]
+    fitting = identify(found)
+    classes = next(
+        (shape[0] for name, shape in zip(_neutral(found), found.values(), strict=True) if name == 'fc.weight'), None
+    )
+    advice = (
+        f'its keys and shapes are those of {" or ".join(fitting)} with {classes} classes'
+        if fitting
+        else 'nor any other architecture of the zoo'
+    )
+    return f'{path} does not fit the network; {advice} ({"; ".join(parts)})'
+
+
+def identify(shapes: Mapping[str, torch.Size]) -> list[str]:
+    """The zoo's known architectures whose names and shapes are these; the number of classes does not matter."""
+    wanted = _signature(shapes)
+    return [name for name, signature in _known_signatures().items() if signature == wanted]
+
+
+@cache
+def _known_signatures() -> dict[str, dict]:
+    signatures = {}
+    with DefaultScope.overwrite_default_scope('crld_zoo'):  # mmpretrain's classifiers find the zoo's parts by it
+        for name in KNOWN:
+            weights = MODELS.build(classifier_config(name, num_classes=2)).state_dict()
+            signatures[f'crld_zoo::{name}'] = _signature({key: value.shape for key, value in weights.items()})
+    return signatures
+
+
+def _signature(shapes: Mapping[str, torch.Size]) -> dict[str, tuple[int, ...]]:
+    return {
+        name: tuple(shape[1:] if name.startswith('fc.') else shape)
+        for name, shape in zip(_neutral(shapes), shapes.values(), strict=True)
+        if not name.endswith('num_batches_tracked')
+    }
+
+
+def _listed(names: Iterable) -> str:
+    names = [str(name) for name in names]
+    more = f' and {len(names) - SHOWN_KEYS} more' if len(names) > SHOWN_KEYS else ''
+    return ', '.join(names[:SHOWN_KEYS]) + more
