@@ -16,7 +16,7 @@ _base_ = [
 ]
 
 model = dict(
-    teacher=dict(model='resnet50_8xb32_in1k', expect=76.55),
+    teacher=dict(model='resnet50_8xb32_in1k', expected_top1=76.55),
     distiller=_base_.distiller,
     data_preprocessor=_base_.data_preprocessor,
 )

@@ -29,7 +29,7 @@ SAMPLED = 64
 
 @HOOKS.register_module()
 class TeacherAccuracyHook(Hook):
-    """Measures the teacher's top-1 accuracy on the validation set before training, and holds it against ``expect``.
+    """Measures the teacher's top-1 on the validation set before training, and holds it against ``expected_top1``.
 
     Most ways to spoil a teacher leave no error: another normalization, blue first, classes in another order. They all
     show here. The accuracy is measured through the model's own preprocessor, so the teacher sees what it will see in
@@ -37,7 +37,7 @@ class TeacherAccuracyHook(Hook):
     repeated run does not measure again.
 
     Args:
-        tolerance: How many points below the teacher's ``expect`` are let pass.
+        tolerance: How many points below the teacher's ``expected_top1`` are let pass.
 
     Raises:
         InputError: The teacher is further below.
@@ -54,9 +54,9 @@ class TeacherAccuracyHook(Hook):
         teacher = getattr(model, 'teacher', None)
         if teacher is None:
             return
-        judged = [teacher, *(member for member in getattr(teacher, 'teachers', ()) if member.expect is not None)]
+        judged = [teacher, *(member for member in getattr(teacher, 'teachers', ()) if member.expected_top1 is not None)]
         if runner.val_loop is None:
-            if any(one.expect is not None for one in judged):
+            if any(one.expected_top1 is not None for one in judged):
                 runner.logger.warning('the accuracy of the teacher is not checked: there is no val_dataloader')
             return
         loader = runner.val_loop.dataloader
@@ -73,14 +73,14 @@ class TeacherAccuracyHook(Hook):
             self._judge(runner.logger, one, accuracy, how)
 
     def _judge(self, logger: logging.Logger, teacher: nn.Module, accuracy: float, how: str) -> None:
-        expected = '' if teacher.expect is None else f', expected {teacher.expect:.2f}'
+        expected = '' if teacher.expected_top1 is None else f', expected {teacher.expected_top1:.2f}'
         logger.info(f'teacher {teacher.name}: top-1 {accuracy:.2f} on the validation set ({how}{expected})')
-        if teacher.expect is not None and accuracy < teacher.expect - self.tolerance:
+        if teacher.expected_top1 is not None and accuracy < teacher.expected_top1 - self.tolerance:
             raise InputError(
                 f'the teacher {teacher.name} has a top-1 of {accuracy:.2f} on the validation set, far below the '
-                f'{teacher.expect:.2f} that its config expects; the usual causes: its normalization (mean and std), '
-                'the order of the channels (bgr), the order of the classes (classes), the size of its images (size), '
-                'a checkpoint of another data set; if the figure is right, correct expect'
+                f'{teacher.expected_top1:.2f} that its config expects; the usual causes: its normalization (mean and '
+                'std), the order of the channels (bgr), the order of the classes (classes), the size of its images (size), '
+                'a checkpoint of another data set; if the figure is right, correct expected_top1'
             )
 
 

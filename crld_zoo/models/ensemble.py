@@ -30,7 +30,7 @@ class TeacherEnsemble(nn.Module):
             images in its own way.
         average: What is averaged.
         weights: One positive number a teacher, in any scale; equal ones if None.
-        expect: The top-1 accuracy in percent that the mean should reach, if known.
+        expected_top1: The top-1 accuracy in percent that the mean should reach, if known.
 
     Raises:
         InputError: There is no teacher, the weights do not fit, or the teachers' classes differ.
@@ -41,7 +41,7 @@ class TeacherEnsemble(nn.Module):
         teachers: Sequence[Mapping | nn.Module],
         average: str = 'probabilities',
         weights: Sequence[float] | None = None,
-        expect: float | None = None,
+        expected_top1: float | None = None,
     ):
         super().__init__()
         if not teachers:
@@ -61,7 +61,7 @@ class TeacherEnsemble(nn.Module):
             other.check_classes(self.num_classes)
         self.average = average
         self.weights = [weight / sum(weights) for weight in weights]
-        self.expect = expect
+        self.expected_top1 = expected_top1
         self.eval()
 
     @property

@@ -40,7 +40,7 @@ class Teacher(nn.Module):
         bgr: Whether it wants blue first. The source's if None.
         size: The side of its input images in pixels; others are resized (bicubic, antialiased). The source's if
             None; images are taken as they come if it has none.
-        expect: Its published top-1 accuracy in percent, which :class:`crld_zoo.engine.TeacherAccuracyHook` holds
+        expected_top1: Its published top-1 accuracy in percent, which :class:`crld_zoo.engine.TeacherAccuracyHook` holds
             its measured accuracy against.
         dtype: ``'bfloat16'`` or ``'float16'`` to keep and run it in that; the logits are float32 all the same.
         fold: Fold its batch norms into its convolutions: faster, the same answers but for rounding.
@@ -70,7 +70,7 @@ class Teacher(nn.Module):
         std: Sequence[float] | None = None,
         bgr: bool | None = None,
         size: int | None = None,
-        expect: float | None = None,
+        expected_top1: float | None = None,
         dtype: str | None = None,
         fold: bool = True,
         compile: bool | Mapping | None = None,
@@ -85,7 +85,7 @@ class Teacher(nn.Module):
         _check_normalization(self.mean, self.std, self.name)
         self.bgr = recipe.bgr if bgr is None else bgr
         self.size = recipe.size if size is None else size
-        self.expect = expect
+        self.expected_top1 = expected_top1
         self.dtype = _dtype(dtype)
         self.network = sources.build_recipe(recipe, checkpoint or sources.OWN, trust_pickle=trust_pickle)
         if checkpoint == sources.RANDOM:

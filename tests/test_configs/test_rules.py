@@ -170,7 +170,7 @@ def test_teachers_are_what_other_recipes_leave():
             assert file == f'epoch_{maker.train_cfg.max_epochs}.pth', name
             assert architecture(maker.model.student).replace('-', '') in architecture(cfg.model.teacher), name
             assert maker.train_dataloader.dataset.type == cfg.train_dataloader.dataset.type, name
-            if expected := cfg.model.teacher.get('expect'):
+            if expected := cfg.model.teacher.get('expected_top1'):
                 assert any(line.startswith(f'Published top-1: {expected:.2f}') for line in docstring(recipe)), name
 
 

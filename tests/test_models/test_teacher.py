@@ -157,7 +157,7 @@ def test_every_option_reaches_the_answers_and_the_fingerprint(option, checkpoint
 
 
 def test_the_fingerprint_is_that_of_the_weights(checkpoint):
-    first, second = Teacher(classifier(), checkpoint), Teacher(classifier(), checkpoint, expect=50.0)
+    first, second = Teacher(classifier(), checkpoint), Teacher(classifier(), checkpoint, expected_top1=50.0)
     assert first.fingerprint() == second.fingerprint()
     second.network.head.fc.bias[0] += 1e-3
     assert first.fingerprint() != second.fingerprint()

@@ -28,9 +28,15 @@ COUNT, CLASSES = 22, 4
 class BrightestQuarter(nn.Module):
     """A teacher that is right about images whose brightest quarter is their class; it counts its calls."""
 
-    def __init__(self, expect=None, shift=0):
+    def __init__(self, expected_top1=None, shift=0):
         super().__init__()
-        self.name, self.expect, self.shift, self.calls, self.num_classes = 'quarter', expect, shift, 0, CLASSES
+        self.name, self.expected_top1, self.shift, self.calls, self.num_classes = (
+            'quarter',
+            expected_top1,
+            shift,
+            0,
+            CLASSES,
+        )
 
     def forward(self, inputs):
         self.calls += 1
@@ -89,7 +95,7 @@ def test_it_measures_top1_over_every_image(tmp_path, wrong, fast):
 
 
 def test_it_logs_keeps_and_does_not_measure_again(tmp_path, caplog):
-    teacher = BrightestQuarter(expect=82.0)
+    teacher = BrightestQuarter(expected_top1=82.0)
     with caplog.at_level(logging.INFO, logger='test'):
         TeacherAccuracyHook().before_train(runner(tmp_path, teacher))
     assert teacher.calls == 5 and 'top-1 81.82' in caplog.text and 'expected 82.00' in caplog.text
@@ -110,16 +116,16 @@ def test_other_weights_and_other_data_are_measured_anew(tmp_path):
 
 def test_a_teacher_far_below_is_an_error_that_names_the_causes(tmp_path):
     with pytest.raises(InputError) as caught:
-        TeacherAccuracyHook().before_train(runner(tmp_path, BrightestQuarter(expect=81.82, shift=1)))
+        TeacherAccuracyHook().before_train(runner(tmp_path, BrightestQuarter(expected_top1=81.82, shift=1)))
     said = str(caught.value)
     for part in ('81.82', 'normalization', 'channels', 'classes', 'size'):
         assert part in said
     with pytest.raises(InputError):  # and again from what was kept
-        TeacherAccuracyHook().before_train(runner(tmp_path, BrightestQuarter(expect=81.82, shift=1)))
+        TeacherAccuracyHook().before_train(runner(tmp_path, BrightestQuarter(expected_top1=81.82, shift=1)))
 
 
 @pytest.mark.parametrize(
-    ('expect', 'tolerance', 'passes'),
+    ('expected_top1', 'tolerance', 'passes'),
     [
         (86.8, 5.0, True),
         (86.9, 5.0, False),
@@ -129,8 +135,8 @@ def test_a_teacher_far_below_is_an_error_that_names_the_causes(tmp_path):
         (None, 5.0, True),
     ],
 )
-def test_the_tolerance(tmp_path, expect, tolerance, passes):
-    run = runner(tmp_path, BrightestQuarter(expect=expect))
+def test_the_tolerance(tmp_path, expected_top1, tolerance, passes):
+    run = runner(tmp_path, BrightestQuarter(expected_top1=expected_top1))
     if passes:
         TeacherAccuracyHook(tolerance).before_train(run)
     else:
@@ -144,7 +150,7 @@ def test_a_negative_tolerance_is_refused():
 
 
 def test_members_of_an_ensemble_are_judged_by_themselves(tmp_path):
-    good, bad = BrightestQuarter(expect=81.82), BrightestQuarter(expect=81.82, shift=1)
+    good, bad = BrightestQuarter(expected_top1=81.82), BrightestQuarter(expected_top1=81.82, shift=1)
     ensemble = TeacherEnsemble([good, BrightestQuarter(shift=2)], weights=[0.9, 0.1])
     TeacherAccuracyHook().before_train(runner(tmp_path, ensemble))
     with pytest.raises(InputError, match='quarter'):
@@ -153,7 +159,7 @@ def test_members_of_an_ensemble_are_judged_by_themselves(tmp_path):
 
 def test_without_a_teacher_or_validation_data_nothing_is_measured(tmp_path, caplog):
     TeacherAccuracyHook().before_train(runner(tmp_path, None))
-    run = runner(tmp_path, BrightestQuarter(expect=80.0))
+    run = runner(tmp_path, BrightestQuarter(expected_top1=80.0))
     run.val_loop = None
     TeacherAccuracyHook().before_train(run)
     assert 'not checked' in caplog.text and not (tmp_path / RECORDS).exists()
@@ -210,7 +216,7 @@ def test_in_a_run_it_is_measured_once_also_after_a_resume(tmp_path, resume, monk
                 type='Distillation',
                 student=small(),
                 distiller=dict(type='KD'),
-                teacher=dict(model=small(), checkpoint=str(tmp_path / 'teacher.pth'), expect=52.0),
+                teacher=dict(model=small(), checkpoint=str(tmp_path / 'teacher.pth'), expected_top1=52.0),
                 data_preprocessor=dict(type='ViewPreprocessor', mean=[100.0] * 3, std=[50.0] * 3),
             ),
             work_dir=str(tmp_path / 'work'),

@@ -18,7 +18,7 @@ class Fixed(nn.Module):
     def __init__(self, logits):
         super().__init__()
         self.logits = torch.tensor(logits)
-        self.name, self.num_classes, self.expect = 'fixed', self.logits.shape[1], None
+        self.name, self.num_classes, self.expected_top1 = 'fixed', self.logits.shape[1], None
 
     def forward(self, inputs):
         return self.logits

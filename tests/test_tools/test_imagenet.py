@@ -40,7 +40,7 @@ def teacher(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_train_resume_test(root, imagenet, teacher, tmp_path):
-    options = ['--cfg-options', f'model.teacher.checkpoint={teacher}', 'model.teacher.expect=None']
+    options = ['--cfg-options', f'model.teacher.checkpoint={teacher}', 'model.teacher.expected_top1=None']
     for name in ('train', 'val', 'test'):
         options += [
             f'{name}_dataloader.dataset.data_root={imagenet}',

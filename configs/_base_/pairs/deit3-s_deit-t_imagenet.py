@@ -3,5 +3,5 @@
 model = dict(
     type='Distillation',
     student='deit-tiny_4xb256_in1k',
-    teacher=dict(model='deit3-small-p16_in21k-pre_3rdparty_in1k', expect=83.06),
+    teacher=dict(model='deit3-small-p16_in21k-pre_3rdparty_in1k', expected_top1=83.06),
 )

@@ -7,6 +7,6 @@ model = dict(
         model='crld_zoo::resnet110',
         num_classes=100,
         checkpoint='work_dirs/ce_r110_cifar100/epoch_240.pth',
-        expect=74.31,
+        expected_top1=74.31,
     ),
 )

@@ -7,6 +7,6 @@ model = dict(
         model='crld_zoo::resnet32x4',
         num_classes=100,
         checkpoint='work_dirs/ce_r32x4_cifar100/epoch_240.pth',
-        expect=79.42,
+        expected_top1=79.42,
     ),
 )

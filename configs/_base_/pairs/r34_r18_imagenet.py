@@ -8,5 +8,5 @@ model = dict(
         neck=dict(type='GlobalAveragePooling'),
         head=dict(type='LinearClsHead', num_classes=1000, in_channels=512),
     ),
-    teacher=dict(model='torchvision::resnet34.IMAGENET1K_V1', expect=73.31),
+    teacher=dict(model='torchvision::resnet34.IMAGENET1K_V1', expected_top1=73.31),
 )

@@ -3,5 +3,5 @@
 model = dict(
     type='Distillation',
     student=dict(model='crld_zoo::mobilenet_v1', num_classes=1000),
-    teacher=dict(model='torchvision::resnet50.IMAGENET1K_V1', expect=76.13),
+    teacher=dict(model='torchvision::resnet50.IMAGENET1K_V1', expected_top1=76.13),
 )

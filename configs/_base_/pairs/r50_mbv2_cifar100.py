@@ -7,6 +7,6 @@ model = dict(
         model='crld_zoo::resnet50_cifar',
         num_classes=100,
         checkpoint='work_dirs/ce_r50_cifar100/epoch_240.pth',
-        expect=79.34,
+        expected_top1=79.34,
     ),
 )

@@ -7,6 +7,6 @@ model = dict(
         model='crld_zoo::resnet56',
         num_classes=100,
         checkpoint='work_dirs/ce_r56_cifar100/epoch_240.pth',
-        expect=72.34,
+        expected_top1=72.34,
     ),
 )

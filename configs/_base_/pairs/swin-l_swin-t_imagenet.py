@@ -3,5 +3,5 @@
 model = dict(
     type='Distillation',
     student='swin-tiny_16xb64_in1k',
-    teacher=dict(model='swin-large_in21k-pre-3rdparty_in1k', expect=86.24),
+    teacher=dict(model='swin-large_in21k-pre-3rdparty_in1k', expected_top1=86.24),
 )

@@ -7,6 +7,6 @@ model = dict(
         model='crld_zoo::vgg13',
         num_classes=100,
         checkpoint='work_dirs/ce_vgg13_cifar100/epoch_240.pth',
-        expect=74.64,
+        expected_top1=74.64,
     ),
 )

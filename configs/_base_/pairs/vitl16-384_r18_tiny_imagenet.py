@@ -14,6 +14,6 @@ model = dict(
         checkpoint='https://github.com/ehuynh1106/TinyImageNet-Transformers/releases/download/weights/vit_large_384.pth',
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
-        expect=86.43,
+        expected_top1=86.43,
     ),
 )

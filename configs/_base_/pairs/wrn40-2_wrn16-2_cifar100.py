@@ -7,6 +7,6 @@ model = dict(
         model='crld_zoo::wrn_40_2',
         num_classes=100,
         checkpoint='work_dirs/ce_wrn40-2_cifar100/epoch_240.pth',
-        expect=75.61,
+        expected_top1=75.61,
     ),
 )
