@@ -31,22 +31,26 @@ device. The batch then holds a list over the views of lists of images, and a lis
         collate_fn=dict(type='pseudo_collate'))
 
 Label-scarcity experiments take a class-balanced subset of any in-memory set, ``labels_per_class=10`` or
-``fraction=0.1`` with ``subset_seed=0``.
+``fraction=0.1`` with ``subset_seed=0``; ``others='unlabeled'`` keeps the other images with the label -1, which is that
+of an image without label everywhere.
 """
 
 from .cifar import InMemoryCIFAR10, InMemoryCIFAR100
 from .digits import Digits
+from .from_files import CustomDataset, ImageNet
 from .image_files import ImageFiles
-from .image_tree import ImageTree
+from .image_folder import ImageFolder, class_folders
 from .in_memory import InMemoryDataset, as_batch
 from .subset import balanced_subset
 from .synthetic import SyntheticImages
 from .tiny_imagenet import InMemoryTinyImageNet
 
 __all__ = [
+    'CustomDataset',
     'Digits',
     'ImageFiles',
-    'ImageTree',
+    'ImageFolder',
+    'ImageNet',
     'InMemoryCIFAR10',
     'InMemoryCIFAR100',
     'InMemoryDataset',
@@ -54,4 +58,5 @@ __all__ = [
     'SyntheticImages',
     'as_batch',
     'balanced_subset',
+    'class_folders',
 ]

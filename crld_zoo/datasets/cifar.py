@@ -121,7 +121,8 @@ class InMemoryCIFAR10(_CIFAR):
         data_file: An ``.npz`` anywhere, with uint8 ``x_train, x_test (M, 32, 32, 3)`` and integer ``y_train, y_test
             (M,)``, or the two of one split. It is read instead of ``data_root``. Its form is checked; no md5 applies.
         download: Whether to fetch what is absent.
-        **options: ``labels_per_class``, ``fraction``, ``subset_seed`` and ``device`` of :class:`InMemoryDataset`.
+        **options: ``labels_per_class``, ``fraction``, ``others``, ``subset_seed`` and ``device`` of
+            :class:`InMemoryDataset`.
 
     Raises:
         MissingFileError: Nothing to read, and no download.

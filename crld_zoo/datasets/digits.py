@@ -26,7 +26,8 @@ class Digits(InMemoryDataset):
     Args:
         split: ``'train'`` or ``'test'``.
         size: Side of the images; other sizes than 8 are interpolated bilinearly.
-        **options: ``labels_per_class``, ``fraction``, ``subset_seed`` and ``device`` of :class:`InMemoryDataset`.
+        **options: ``labels_per_class``, ``fraction``, ``others``, ``subset_seed`` and ``device`` of
+            :class:`InMemoryDataset`.
 
     Raises:
         InputError: Unknown split, impossible size, and what :class:`InMemoryDataset` refuses.

@@ -20,7 +20,8 @@ from crld_zoo.errors import InputError
 
 from .in_memory import InMemoryDataset
 from .memory import available_memory
-from .subset import balanced_subset
+from .scan import printable, readable_name
+from .subset import UNLABELED, check_labels, reduce_labels
 
 _LONG_WORK = 5000
 """Images from which on decoding takes long enough for a progress bar."""
@@ -35,7 +36,7 @@ class ImageFiles(InMemoryDataset):
     Args:
         root: Folder of the files.
         files: Paths relative to ``root``, ``M`` of them.
-        labels: The class of each file.
+        labels: The class of each file; -1 where it has none.
         classes: The class names.
         size: Side of the square images.
         resize: ``'crop'`` scales the shorter side to ``size`` and cuts the center out; ``'squash'`` scales both sides.
@@ -44,6 +45,7 @@ class ImageFiles(InMemoryDataset):
             that counts and names such files. A class-balanced subset is never left incomplete.
         labels_per_class: As in :class:`InMemoryDataset`.
         fraction: As in :class:`InMemoryDataset`.
+        others: As in :class:`InMemoryDataset`.
         subset_seed: As in :class:`InMemoryDataset`.
         device: As in :class:`InMemoryDataset`.
 
@@ -63,6 +65,7 @@ class ImageFiles(InMemoryDataset):
         broken: str = 'raise',
         labels_per_class: int | None = None,
         fraction: float | None = None,
+        others: str = 'drop',
         subset_seed: int = 0,
         device: str = 'cpu',
     ) -> None:
@@ -72,25 +75,30 @@ class ImageFiles(InMemoryDataset):
             if value not in known:
                 raise InputError(f"{type(self).__name__}: {name} must be '{known[0]}' or '{known[1]}', not {value!r}.")
         labels = np.asarray(labels, dtype=np.int64)
+        check_labels(labels, classes)
         _check_classes(labels, classes, f'in {root}')
+        kept, labels = reduce_labels(
+            labels,
+            (readable_name(Path(file).as_posix()).encode() for file in files),
+            classes,
+            labels_per_class=labels_per_class,
+            fraction=fraction,
+            seed=subset_seed,
+            others=others,
+        )
+        files, required = [files[index] for index in kept], None
         if labels_per_class is not None or fraction is not None:
-            kept = balanced_subset(
-                labels,
-                (Path(file).as_posix().encode() for file in files),
-                classes,
-                labels_per_class=labels_per_class,
-                fraction=fraction,
-                seed=subset_seed,
-            )
-            files, labels = [files[index] for index in kept], labels[kept]
-            broken = 'raise'
+            required = labels != UNLABELED
         _check_memory(len(files), size)
-        images, kept = decode_images([Path(root, file) for file in files], size, resize=resize, broken=broken)
+        paths = [Path(root, file) for file in files]
+        images, kept = decode_images(paths, size, resize=resize, broken=broken, required=required)
         _check_classes(labels[kept], classes, f'that can be read in {root}')
         super().__init__(images, labels[kept], classes, device=device)
 
 
-def decode_images(paths: Sequence[Path], size: int, *, resize: str, broken: str) -> tuple[Tensor, np.ndarray]:
+def decode_images(
+    paths: Sequence[Path], size: int, *, resize: str, broken: str, required: np.ndarray | None = None
+) -> tuple[Tensor, np.ndarray]:
     """Decode files into one tensor.
 
     Args:
@@ -98,6 +106,7 @@ def decode_images(paths: Sequence[Path], size: int, *, resize: str, broken: str)
         size: Side of the square images.
         resize: ``'crop'`` or ``'squash'``.
         broken: ``'raise'`` or ``'skip'``.
+        required: Which of the files are never skipped, ``(M,)``; None: none of them.
 
     Returns:
         The images that could be read, uint8 ``(M', 3, size, size)``, and their indices in ``paths``, ``(M',)``.
@@ -128,9 +137,9 @@ def decode_images(paths: Sequence[Path], size: int, *, resize: str, broken: str)
         for index, failure in enumerate(results):
             if failure is None:
                 continue
-            if broken == 'raise':
+            if broken == 'raise' or (required is not None and required[index]):
                 raise InputError(
-                    f'{paths[index]} cannot be read ({failure}): replace or delete it, or set '
+                    f'{printable(paths[index])} cannot be read ({failure}): replace or delete it, or set '
                     "broken='skip' (not for subsets)."
                 )
             failures[index] = failure
@@ -140,7 +149,7 @@ def decode_images(paths: Sequence[Path], size: int, *, resize: str, broken: str)
         return images, np.arange(len(paths))
     print_log(
         f'skipped {len(failures)} of {len(paths)} images that cannot be read: '
-        + ', '.join(f'{paths[index]} ({failure})' for index, failure in failures.items()),
+        + ', '.join(f'{printable(paths[index])} ({failure})' for index, failure in failures.items()),
         logger='current',
         level=logging.WARNING,
     )
@@ -169,7 +178,9 @@ def _read_rgb(path: Path, size: int, resize: str) -> np.ndarray:
 
 
 def _check_classes(labels: np.ndarray, classes: Sequence[str], where: str) -> None:
-    counts = np.bincount(labels, minlength=len(classes))
+    counts = np.bincount(labels[labels != UNLABELED], minlength=len(classes))
+    if len(labels) and (labels == UNLABELED).all():
+        return
     if empty := [name for name, count in zip(classes, counts, strict=True) if not count]:
         raise InputError(
             f"class '{empty[0]}' has no image {where}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.utils.data import Dataset, get_worker_info
 from crld_zoo.errors import InputError
 from crld_zoo.registry import DATASETS
 
-from .subset import balanced_subset
+from .subset import UNLABELED, check_labels, reduce_labels
 
 
 @DATASETS.register_module()
@@ -36,10 +37,12 @@ class InMemoryDataset(Dataset):
 
     Args:
         images: uint8 ``(M, 3, H, W)``, RGB.
-        labels: Integers ``(M,)`` from 0 to ``len(classes) - 1``.
+        labels: Integers ``(M,)`` from 0 to ``len(classes) - 1``, or -1 where an image has no label.
         classes: The class names.
         labels_per_class: Keep this many images of each class; None keeps all.
         fraction: Keep this share of each class's images, above 0 and up to 1; None keeps all.
+        others: What becomes of the images that a subset leaves out: ``'drop'`` takes them away, ``'unlabeled'`` keeps
+            them with the label -1 (``labels_per_class=0`` keeps no label at all then).
         subset_seed: Which subset; see :func:`~crld_zoo.datasets.subset.balanced_subset`.
         device: Where the tensors live. ``'cuda'`` saves the transfer of each batch, for which the CPU would wait until
             the GPU has done all before it; it needs ``num_workers=0`` and no ``pin_memory``, and every process holds
@@ -63,22 +66,23 @@ class InMemoryDataset(Dataset):
         *,
         labels_per_class: int | None = None,
         fraction: float | None = None,
+        others: str = 'drop',
         subset_seed: int = 0,
         device: str = 'cpu',
     ) -> None:
         images, labels = _checked(images, labels, classes)
-        if labels_per_class is not None or fraction is not None:
-            kept = torch.from_numpy(
-                balanced_subset(
-                    labels.numpy(),
-                    (image.tobytes() for image in images.numpy()),
-                    classes,
-                    labels_per_class=labels_per_class,
-                    fraction=fraction,
-                    seed=subset_seed,
-                )
-            )
-            images, labels = images[kept], labels[kept]
+        kept, left = reduce_labels(
+            labels.numpy(),
+            (image.tobytes() for image in images.numpy()),
+            classes,
+            labels_per_class=labels_per_class,
+            fraction=fraction,
+            seed=subset_seed,
+            others=others,
+        )
+        labels = torch.from_numpy(left)
+        if len(kept) < len(images):
+            images = images[torch.from_numpy(kept)]
         self.device = torch.device(_roomy_device(images) if device == 'auto' else device)
         if self.device.type == 'cuda':
             _check_room_on_gpu(images, self.device)
@@ -92,6 +96,21 @@ class InMemoryDataset(Dataset):
 
     def full_init(self) -> None:
         """Nothing is left to do; MMEngine's dataset wrappers call it."""
+
+    def get_subset(self, indices: Sequence[int]) -> InMemoryDataset:
+        """The same dataset with these images alone, as mmpretrain's ``KFoldDataset`` asks for it."""
+        subset, index = copy.copy(self), torch.as_tensor(indices, dtype=torch.long, device=self.device)
+        subset.images, subset.labels = self.images[index], self.labels[index]
+        return subset
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        """The class of one image, in a list as mmengine's ``ClassBalancedDataset`` asks for it; empty if unlabeled."""
+        label = int(self.labels[index])
+        return [] if label == UNLABELED else [label]
+
+    def get_gt_labels(self) -> np.ndarray:
+        """All labels ``(M,)``, as mmpretrain's datasets give them."""
+        return self.labels.cpu().numpy()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -140,10 +159,7 @@ def _checked(images, labels, classes: Sequence[str]) -> tuple[Tensor, Tensor]:
     if not len(images):
         raise InputError('the dataset holds no image.')
     labels = labels.long()
-    low, high = labels.aminmax()
-    if low < 0 or high >= len(classes):
-        wrong = int(high if high >= len(classes) else low)
-        raise InputError(f'label {wrong} lies outside the {len(classes)} classes (0 to {len(classes) - 1}).')
+    check_labels(labels.numpy(), classes)
     return images, labels
 
 

@@ -9,6 +9,75 @@ import numpy as np
 
 from crld_zoo.errors import InputError
 
+UNLABELED = -1
+"""The label of an image that has none."""
+
+
+def check_labels(labels: np.ndarray, classes: Sequence[str]) -> None:
+    """Check that integer labels ``(M,)`` are classes or -1.
+
+    Raises:
+        InputError: Fewer than two classes, a label outside of them.
+    """
+    if len(classes) < 2:
+        raise InputError(f'the dataset has {len(classes)} classes, and a classifier needs two or more.')
+    wrong = labels[(labels < UNLABELED) | (labels >= len(classes))]
+    if len(wrong):
+        raise InputError(
+            f'label {wrong[0]} lies outside the {len(classes)} classes (0 to {len(classes) - 1}; {UNLABELED} is '
+            'unlabeled).'
+        )
+
+
+def reduce_labels(
+    labels: np.ndarray,
+    keys: Iterable[bytes],
+    classes: Sequence[str],
+    *,
+    labels_per_class: int | None = None,
+    fraction: float | None = None,
+    seed: int = 0,
+    others: str = 'drop',
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is left of a data set of which a class-balanced subset keeps its labels.
+
+    Images that had no label before stay.
+
+    Args:
+        labels: Integers ``(M,)``; -1 is unlabeled.
+        keys: As in :func:`balanced_subset`.
+        classes: The class names.
+        labels_per_class: As in :func:`balanced_subset`, or 0, which keeps no label, where the others stay unlabeled.
+        fraction: As in :func:`balanced_subset`. None here and above keeps all.
+        seed: As in :func:`balanced_subset`.
+        others: What becomes of the other images: ``'drop'`` leaves them out, ``'unlabeled'`` keeps them without label.
+
+    Returns:
+        Indices of the images that stay, ascending ``(M',)``, and their labels ``(M',)``.
+
+    Raises:
+        InputError: An unknown ``others``, or one without a subset, and what :func:`balanced_subset` refuses.
+
+    >>> labels, keys = np.array([0, 0, 1, 1, -1]), [b'a', b'b', b'c', b'd', b'e']
+    >>> keep, labels = reduce_labels(labels, keys, ['x', 'y'], labels_per_class=1, others='unlabeled')
+    >>> keep.tolist(), sorted(labels.tolist())
+    ([0, 1, 2, 3, 4], [-1, -1, -1, 0, 1])
+    """
+    if others not in ('drop', 'unlabeled'):
+        raise InputError(f"others must be 'drop' or 'unlabeled', not {others!r}.")
+    if labels_per_class is None and fraction is None:
+        if others != 'drop':
+            raise InputError(f"others='{others}' goes with a subset: give labels_per_class or fraction.")
+        return np.arange(len(labels)), labels
+    if others == 'unlabeled' and labels_per_class == 0 and fraction is None:
+        chosen = np.empty(0, dtype=np.int64)
+    else:
+        chosen = balanced_subset(labels, keys, classes, labels_per_class=labels_per_class, fraction=fraction, seed=seed)
+    left = np.full_like(labels, UNLABELED)
+    left[chosen] = labels[chosen]
+    kept = np.arange(len(labels)) if others == 'unlabeled' else np.union1d(chosen, np.flatnonzero(labels == UNLABELED))
+    return kept, left[kept]
+
 
 def balanced_subset(
     labels: np.ndarray,

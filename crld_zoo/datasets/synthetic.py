@@ -23,7 +23,8 @@ class SyntheticImages(InMemoryDataset):
         size: Side of the images.
         seed: Of the noise; the class patterns are the same for every seed, so that two seeds make a training and a
             test set.
-        **options: ``labels_per_class``, ``fraction``, ``subset_seed`` and ``device`` of :class:`InMemoryDataset`.
+        **options: ``labels_per_class``, ``fraction``, ``others``, ``subset_seed`` and ``device`` of
+            :class:`InMemoryDataset`.
 
     Raises:
         InputError: A count or size below 1, and what :class:`InMemoryDataset` refuses.

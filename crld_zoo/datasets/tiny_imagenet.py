@@ -9,6 +9,7 @@ from crld_zoo.errors import InputError, MissingFileError
 from crld_zoo.registry import DATASETS
 
 from .image_files import ImageFiles
+from .scan import find_images
 
 
 @DATASETS.register_module()
@@ -18,14 +19,14 @@ class InMemoryTinyImageNet(ImageFiles):
     The published folder: ``wnids.txt``, ``words.txt``, ``train/<wnid>/images/*.JPEG`` and ``val/images/*.JPEG`` with
     ``val/val_annotations.txt``. Labels follow the sorted wnids, as loaders of class folders number them. The test
     images have no labels. A copy whose validation images were moved into class folders is an
-    :class:`~crld_zoo.datasets.image_tree.ImageTree`.
+    :class:`~crld_zoo.datasets.image_folder.ImageFolder`.
 
     Args:
         data_root: The folder ``tiny-imagenet-200``.
         split: ``'train'`` or ``'val'``.
         size: Side of the images.
-        **options: ``resize``, ``broken``, ``labels_per_class``, ``fraction``, ``subset_seed`` and ``device`` of
-            :class:`~crld_zoo.datasets.image_files.ImageFiles`.
+        **options: ``resize``, ``broken``, ``labels_per_class``, ``fraction``, ``others``, ``subset_seed`` and
+            ``device`` of :class:`~crld_zoo.datasets.image_files.ImageFiles`.
 
     Raises:
         MissingFileError: A folder or a list that is not there.
@@ -51,13 +52,12 @@ class InMemoryTinyImageNet(ImageFiles):
 
 
 def _train(root: Path, labels: dict[str, int]) -> list[tuple[str, int]]:
-    samples = []
-    for wnid, label in labels.items():
-        folder = root / 'train' / wnid / 'images'
+    folders = [root / 'train' / wnid / 'images' for wnid in labels]
+    for folder in folders:
         if not folder.is_dir():
             raise MissingFileError(f'InMemoryTinyImageNet: the folder {folder} is not there.')
-        samples += [(f'train/{wnid}/images/{path.name}', label) for path in sorted(folder.glob('*.JPEG'))]
-    return samples
+    samples, _ = find_images(folders)
+    return [(os.path.relpath(path, root), label) for path, label in samples]
 
 
 def _val(root: Path, labels: dict[str, int]) -> list[tuple[str, int]]:

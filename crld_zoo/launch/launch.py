@@ -154,6 +154,8 @@ def load_config(path: str | Path, work_dir: str | Path | None = None, cfg_option
         raise MissingFileError(f'there is no config {path} ({nearest_names(path.stem, known)})')
     try:
         cfg = Config.fromfile(path)
+    except MissingFileError:  # says what is missing already
+        raise
     except FileNotFoundError as error:
         raise MissingFileError(f'{path} needs {error.filename}, which is not there.') from error
     _merge_options(cfg, cfg_options or {})

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from crld_zoo.datasets import Digits, InMemoryDataset, SyntheticImages, as_batch
 from crld_zoo.datasets.in_memory import _roomy_device
+from crld_zoo.datasets.labels import labels_of
 from crld_zoo.errors import InputError
 from crld_zoo.registry import FUNCTIONS
 
@@ -152,6 +153,47 @@ def test_metainfo_is_a_copy():
     assert dataset.metainfo == dict(classes=CLASSES)
 
 
+@pytest.mark.parametrize('classes', [(), ('a',)])
+def test_one_class_is_nothing_to_learn(classes):
+    with pytest.raises(InputError, match=f'{len(classes)} classes, and a classifier needs two'):
+        InMemoryDataset(GOOD, [0, 0], classes)
+
+
+WRAPPERS = {
+    'RepeatDataset': lambda inner: dict(type='RepeatDataset', dataset=inner, times=2),
+    'ConcatDataset': lambda inner: dict(type='ConcatDataset', datasets=[inner, inner]),
+    'ClassBalancedDataset': lambda inner: dict(type='ClassBalancedDataset', dataset=inner, oversample_thr=0.5),
+    'KFoldDataset': lambda inner: dict(type='KFoldDataset', dataset=inner, num_splits=3),
+}
+
+
+@pytest.mark.parametrize('name', WRAPPERS)
+@pytest.mark.parametrize(
+    'inner',
+    [dict(type='SyntheticImages', num_images=12, num_classes=3, size=4), dict(type='Digits', split='train')],
+    ids=['synthetic', 'digits'],
+)
+def test_wrappers_know_classes_and_labels(name, inner):
+    with DefaultScope.overwrite_default_scope('crld_zoo'):
+        plain, wrapped = (mmengine.registry.DATASETS.build(config) for config in (inner, WRAPPERS[name](inner)))
+    assert wrapped.metainfo['classes'] == plain.metainfo['classes']
+    labels = labels_of(wrapped)
+    assert len(labels) == len(wrapped) and labels[0] == int(wrapped[0]['data_samples'])
+    assert labels.tolist() == [int(wrapped[index]['data_samples']) for index in range(len(wrapped))]
+
+
+def test_class_balanced_dataset_repeats_rare_classes():
+    labels = torch.tensor([0] * 16 + [1] * 3 + [-1])
+    images = torch.zeros(20, 3, 2, 2, dtype=torch.uint8)
+    inner = dict(type='InMemoryDataset', images=images, labels=labels, classes=['a', 'b'])
+    with DefaultScope.overwrite_default_scope('crld_zoo'):
+        balanced = mmengine.registry.DATASETS.build(
+            dict(type='ClassBalancedDataset', dataset=inner, oversample_thr=0.5)
+        )
+    # frequencies .8, .15: repeated 1 and ceil(sqrt(.5 / .15)) = 2 times; an image without label once
+    assert np.bincount(labels_of(balanced) + 1).tolist() == [1, 16, 6]
+
+
 def test_arrays_and_lists_are_taken():
     images = np.random.default_rng(0).integers(0, 256, (4, 3, 5, 6), dtype=np.uint8)
     dataset = InMemoryDataset(images, [0, 1, 2, 2], CLASSES)
@@ -173,8 +215,9 @@ GOOD = torch.zeros(2, 3, 4, 4, dtype=torch.uint8)
         (GOOD, [True, False], 'labels must be integers .* bool'),
         (GOOD, [0, 1, 2], '2 images, but 3 labels'),
         (GOOD[:0], torch.zeros(0, dtype=torch.long), 'holds no image'),
-        (GOOD, [0, 3], r'label 3 lies outside the 3 classes \(0 to 2\)'),
-        (GOOD, [0, -1], 'label -1 lies outside the 3 classes'),
+        (GOOD, [0, 3], r'label 3 lies outside the 3 classes \(0 to 2; -1 is unlabeled\)'),
+        (GOOD, [0, -2], 'label -2 lies outside the 3 classes'),
+        (GOOD, [0, -100], 'label -100 lies outside the 3 classes'),
     ],
 )
 def test_wrong_arrays_are_refused(images, labels, message):

@@ -41,7 +41,7 @@ def two_views(dataset: dict, size: int = 24) -> dict:
 def test_two_crops_of_a_folder_of_photographs(folder):
     with DefaultScope.overwrite_default_scope('crld_zoo'):
         loader = Runner.build_dataloader(two_views(dict(type='CustomDataset', data_root=str(folder))), seed=0)
-    assert type(loader.dataset) is mmpretrain.datasets.CustomDataset
+    assert isinstance(loader.dataset, mmpretrain.datasets.CustomDataset)
     batches = list(loader)
     assert [len(batch['data_samples']) for batch in batches] == [4, 2]
     for batch in batches:
@@ -63,4 +63,4 @@ def test_imagenet_by_its_plain_name(folder):
             ),
             seed=0,
         )
-    assert type(loader.dataset) is mmpretrain.datasets.ImageNet and len(loader.dataset) == 6
+    assert isinstance(loader.dataset, mmpretrain.datasets.ImageNet) and len(loader.dataset) == 6

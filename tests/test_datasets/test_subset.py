@@ -77,6 +77,51 @@ def test_subset_of_an_array_follows_the_content():
     assert content(mixed) == content(SyntheticImages(60, 3, size=4, labels_per_class=5))
 
 
+@pytest.mark.parametrize('options', [dict(labels_per_class=3), dict(fraction=0.25)])
+@pytest.mark.parametrize(
+    'build',
+    [lambda **options: Digits('train', **options), lambda **options: SyntheticImages(100, 5, size=8, **options)],
+)
+def test_the_others_can_stay_without_label(build, options):
+    whole, small, kept = build(), build(**options), build(**options, others='unlabeled')
+    assert torch.equal(kept.images, whole.images)
+    labeled = kept.labels != -1
+    assert torch.equal(kept.images[labeled], small.images), 'the labeled ones are those of the subset alone'
+    assert torch.equal(kept.labels[labeled], small.labels)
+    assert torch.equal(kept.labels[labeled], whole.labels[labeled]) and (kept.labels[~labeled] == -1).all()
+
+
+def test_no_label_at_all():
+    dataset = SyntheticImages(20, 5, labels_per_class=0, others='unlabeled')
+    assert dataset.labels.tolist() == [-1] * 20
+
+
+def test_all_labels_kept_change_nothing():
+    whole, kept = SyntheticImages(20, 5), SyntheticImages(20, 5, fraction=1.0, others='unlabeled')
+    assert torch.equal(whole.labels, kept.labels) and torch.equal(whole.images, kept.images)
+
+
+def test_images_without_label_stay_in_every_subset():
+    whole = SyntheticImages(20, 5)
+    labels = whole.labels.clone()
+    labels[:5] = -1
+    subset = InMemoryDataset(whole.images, labels, whole.metainfo['classes'], labels_per_class=1)
+    assert subset.labels.tolist()[:5] == [-1] * 5 and sorted(subset.labels.tolist()[5:]) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(others='keep', fraction=0.5), "others must be 'drop' or 'unlabeled', not 'keep'"),
+        (dict(others='unlabeled'), 'goes with a subset'),
+        (dict(labels_per_class=0), 'above 0, not 0'),
+    ],
+)
+def test_impossible_others(options, message):
+    with pytest.raises(InputError, match=message):
+        SyntheticImages(20, 5, **options)
+
+
 @pytest.mark.parametrize(
     'options, message',
     [

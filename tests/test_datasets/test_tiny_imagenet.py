@@ -44,6 +44,11 @@ def test_split(folder, split, count):
     assert torch.equal(dataset.images[:, 0, 0, 0].long(), 50 * (dataset.labels + 1)), 'a label follows its image'
 
 
+def test_hidden_files_are_no_images(folder):
+    (folder / 'train' / 'n01' / 'images' / '._n01_0.JPEG').write_bytes(b'of a Mac')
+    assert len(InMemoryTinyImageNet(folder, 'train')) == 6
+
+
 def test_options_reach_the_reader(folder):
     dataset = InMemoryTinyImageNet(folder, 'train', size=16, labels_per_class=1)
     assert dataset.images.shape == (3, 3, 16, 16)

@@ -6,12 +6,10 @@ must have the same.
 
 _base_ = []  # a config that imports something is of MMEngine's other kind, unless it has this line
 
-import os  # noqa: E402
+from crld_zoo.datasets import class_folders  # noqa: E402
 
 data_root = '{{$IMAGES:data/my_images}}'
-classes = sorted(
-    entry.name for entry in os.scandir(f'{data_root}/train') if entry.is_dir() and not entry.name.startswith('.')
-)
+classes = [*class_folders(f'{data_root}/train')]
 num_classes = len(classes)
 
 data_preprocessor = dict(
@@ -32,14 +30,14 @@ data_preprocessor = dict(
 train_dataloader = dict(
     batch_size=64,
     num_workers=0,
-    dataset=dict(type='ImageTree', data_root=f'{data_root}/train', classes=classes, size=256, device='auto'),
+    dataset=dict(type='ImageFolder', data_root=f'{data_root}/train', classes=classes, size=256, device='auto'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='as_batch'),
 )
 val_dataloader = dict(
     batch_size=64,
     num_workers=0,
-    dataset=dict(type='ImageTree', data_root=f'{data_root}/val', classes=classes, size=224, device='auto'),
+    dataset=dict(type='ImageFolder', data_root=f'{data_root}/val', classes=classes, size=224, device='auto'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='as_batch'),
 )
