@@ -153,7 +153,7 @@ class Tiny(BaseModel):
         logits = self.layer(inputs)
         if mode == 'loss':
             return dict(loss_ce=torch.nn.functional.cross_entropy(logits, data_samples))
-        return [dict(pred_score=logits.softmax(1), gt_label=data_samples)]
+        return [dict(pred_score=row, gt_label=label) for row, label in zip(logits.softmax(1), data_samples)]
 
 
 loader = dict(batch_size=2, dataset=[dict(inputs=torch.ones(2), data_samples=1)] * 4,

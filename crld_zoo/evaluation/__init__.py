@@ -1,12 +1,37 @@
 """What is measured: accuracy, calibration, agreement with the teacher.
 
-The metrics take mmpretrain's predictions and the zoo's batch records alike, see
+The functions take logits and labels, the metrics take predictions as mmpretrain's do; see
 :class:`~crld_zoo.evaluation.per_sample.PerSampleMetric`.
 """
 
-from .accuracy import Accuracy
-from .agreement import agreement
-from .calibration import CalibrationError, expected_calibration_error
+from .accuracy import Accuracy, PerClassAccuracy
+from .calibration import CalibrationError, NegativeLogLikelihood
+from .functional import (
+    agreement,
+    expected_calibration_error,
+    mean_kl,
+    measure,
+    negative_log_likelihood,
+    per_class_accuracy,
+    topk_accuracy,
+)
 from .per_sample import PerSampleMetric
+from .predictions import BatchPrediction, Sample, scores_and_labels
 
-__all__ = ['Accuracy', 'CalibrationError', 'PerSampleMetric', 'agreement', 'expected_calibration_error']
+__all__ = [
+    'Accuracy',
+    'BatchPrediction',
+    'CalibrationError',
+    'NegativeLogLikelihood',
+    'PerClassAccuracy',
+    'PerSampleMetric',
+    'Sample',
+    'agreement',
+    'expected_calibration_error',
+    'mean_kl',
+    'measure',
+    'negative_log_likelihood',
+    'per_class_accuracy',
+    'scores_and_labels',
+    'topk_accuracy',
+]

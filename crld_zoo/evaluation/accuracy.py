@@ -21,29 +21,38 @@ class Accuracy(PerSampleMetric, mmpretrain.evaluation.Accuracy):
     alone, are for ``mmpretrain.Accuracy``.
 
     Args:
-        topk (int | Sequence[int]): A prediction counts when the true class is among the k highest scores.
+        topk (int | Sequence[int] | str): A prediction counts when the true class is among the k highest scores.
+            ``'auto'`` is 1 and 5, or as many as there are classes where these are fewer than five.
         thrs (float | None | Sequence[float | None]): It counts only if that class's score is above the threshold;
             None applies no threshold.
         collect_device (str): mmpretrain's, without effect here.
         prefix (str | None): Replaces ``'accuracy'`` in the keys.
 
     Raises:
-        InputError: A ``topk`` below 1 or above the number of classes.
+        InputError: A ``topk`` below 1, or above the number of classes: said when the Runner names the classes of the
+            data, before it trains.
     """
 
     def __init__(self, topk=(1,), thrs=0.0, collect_device: str = 'cpu', prefix: str | None = None) -> None:
-        mmpretrain.evaluation.Accuracy.__init__(self, topk, thrs, collect_device, prefix)
+        self._auto = topk == 'auto'
+        mmpretrain.evaluation.Accuracy.__init__(self, (1, 5) if self._auto else topk, thrs, collect_device, prefix)
         if not self.topk or min(self.topk) < 1:
             raise InputError(f'Accuracy: topk must be 1 or more, not {topk}.')
 
+    def check_classes(self, count: int) -> None:
+        """Fit ``'auto'`` to the number of classes, and refuse what it does not reach."""
+        if self._auto:
+            self.topk = tuple(sorted({1, min(5, count)}))
+        if max(self.topk) > count:
+            raise InputError(
+                f"Accuracy: topk={max(self.topk)} is more than the {count} classes: set topk='auto' or smaller "
+                'numbers in val_evaluator and test_evaluator.'
+            )
+
     def rows(self, scores: Tensor, target: Tensor) -> Tensor:
         """Place (``max(topk)`` where absent) and score of the true class, ``(N, 2)``."""
+        self.check_classes(scores.shape[1])
         depth = max(self.topk)
-        if depth > scores.shape[1]:
-            raise InputError(
-                f'Accuracy: topk={depth} is more than the {scores.shape[1]} classes of the model: change '
-                'val_evaluator and test_evaluator.'
-            )
         best, classes = scores.topk(depth)
         hit = classes == target[:, None]
         places = torch.arange(depth, device=scores.device)
@@ -62,3 +71,38 @@ class Accuracy(PerSampleMetric, mmpretrain.evaluation.Accuracy):
                     correct.float().sum().mul_(100.0 / len(rows)).item()
                 )
         return metrics
+
+
+@METRICS.register_module()
+class PerClassAccuracy(PerSampleMetric):
+    """Top-1 accuracy of each class in percent, as ``per_class_accuracy/classwise`` (in the order of the classes).
+
+    ``per_class_accuracy/mean`` is their mean, the balanced accuracy, and ``per_class_accuracy/lowest`` that of the
+    worst class; classes without a sample are NaN and count in neither.
+
+    Args:
+        prefix: Replaces ``'per_class_accuracy'`` in the keys.
+    """
+
+    default_prefix = 'per_class_accuracy'
+
+    def __init__(self, prefix: str | None = None) -> None:
+        super().__init__(prefix=prefix)
+        self._classes = 0
+
+    def check_classes(self, count: int) -> None:
+        """Remember how many classes there are: the last ones may have no sample."""
+        self._classes = count
+
+    def rows(self, scores: Tensor, target: Tensor) -> Tensor:
+        """The true class, and whether it was predicted, ``(N, 2)``."""
+        self._classes = max(self._classes, scores.shape[1])
+        return torch.stack([target, scores.argmax(1) == target], dim=1).float()
+
+    def summarize(self, rows: Tensor) -> dict[str, float | list[float]]:
+        """``mean``, ``lowest`` and ``classwise`` in percent."""
+        target, right = rows[:, 0].long(), rows[:, 1]
+        count = target.bincount(minlength=self._classes)
+        accuracy = 100 * target.bincount(right, minlength=self._classes).double() / count
+        tested = accuracy[count > 0]
+        return dict(mean=tested.mean().item(), lowest=tested.min().item(), classwise=accuracy.tolist())

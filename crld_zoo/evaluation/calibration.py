@@ -1,4 +1,4 @@
-"""How far the confidence of a classifier can be trusted."""
+"""How far the confidence of a classifier can be trusted, and how likely it holds the truth."""
 
 from __future__ import annotations
 
@@ -8,32 +8,8 @@ from torch import Tensor
 from crld_zoo.errors import InputError
 from crld_zoo.registry import METRICS
 
+from .functional import expected_calibration_error
 from .per_sample import PerSampleMetric
-
-
-def expected_calibration_error(confidence: Tensor, correct: Tensor, *, bins: int) -> float:
-    r"""Expected calibration error, from 0 (calibrated) to 1.
-
-    .. math::
-        \mathrm{ECE} = \sum_{m=1}^{M} \frac{|B_m|}{n}\, \bigl|\mathrm{acc}(B_m) - \mathrm{conf}(B_m)\bigr|
-
-    with ``M`` bins of equal width, :math:`B_m` the samples whose confidence lies in :math:`((m-1)/M, m/M]`
-    (`Guo et al., On Calibration of Modern Neural Networks, 2017 <https://arxiv.org/abs/1706.04599>`_, equation 3).
-
-    Args:
-        confidence: Highest probability of each sample, ``(n,)``.
-        correct: Whether that prediction was right, ``(n,)``.
-        bins: ``M``.
-
-    >>> expected_calibration_error(torch.tensor([0.75, 0.75]), torch.tensor([True, False]), bins=15)
-    0.25
-    """
-    confidence, correct = confidence.double(), correct.double()
-    # A bin is closed on the right, as bucketize has it between the inner edges.
-    edges = torch.linspace(0, 1, bins + 1, dtype=torch.double, device=confidence.device)[1:-1]
-    gaps = torch.zeros(bins, dtype=torch.double, device=confidence.device)
-    gaps.index_add_(0, torch.bucketize(confidence, edges), correct - confidence)
-    return (gaps.abs().sum() / len(confidence)).item()
 
 
 @METRICS.register_module()
@@ -70,3 +46,27 @@ class CalibrationError(PerSampleMetric):
                 f'{total.min():.4g} to {total.max():.4g}, not to 1: are they logits?'
             )
         return dict(ece=expected_calibration_error(confidence, correct, bins=self.bins))
+
+
+@METRICS.register_module()
+class NegativeLogLikelihood(PerSampleMetric):
+    """Mean of ``-log p`` of the true class as ``likelihood/nll``, in nats, of predicted probabilities.
+
+    A probability that was rounded to 0 counts as the smallest normal fp32 number (87.3 nats).
+
+    Args:
+        prefix: Replaces ``'likelihood'`` in the key.
+    """
+
+    default_prefix = 'likelihood'
+
+    def __init__(self, prefix: str | None = None) -> None:
+        super().__init__(prefix=prefix)
+
+    def rows(self, scores: Tensor, target: Tensor) -> Tensor:
+        """``-log p`` of the true class, ``(N, 1)``."""
+        return -scores.gather(1, target[:, None]).clamp_min(torch.finfo(torch.float32).tiny).log()
+
+    def summarize(self, rows: Tensor) -> dict[str, float]:
+        """``nll`` in nats."""
+        return dict(nll=rows.double().mean().item())

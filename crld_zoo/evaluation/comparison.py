@@ -12,8 +12,8 @@ from torch import Tensor
 
 from crld_zoo.registry import MODELS
 
-from .accuracy import Accuracy
-from .calibration import CalibrationError
+from .functional import measure
+from .predictions import scores_and_labels
 
 
 class TestRun(NamedTuple):
@@ -31,11 +31,12 @@ class TestRun(NamedTuple):
 
     def metrics(self) -> dict[str, float]:
         """``accuracy/top1`` and ``accuracy/top5`` in percent, ``calibration/ece`` from 0 to 1."""
-        result = {}
-        for metric in (Accuracy(topk=(1, 5)), CalibrationError()):
-            metric.process(None, [dict(pred_score=self.scores, gt_label=self.target)])
-            result |= metric.evaluate(len(self.target))
-        return result
+        measured = measure(self.scores.log(), None, self.target)
+        return {
+            'accuracy/top1': measured['top1'],
+            'accuracy/top5': measured['top5'],
+            'calibration/ece': measured['ece'],
+        }
 
 
 @torch.no_grad()
@@ -49,9 +50,9 @@ def test_run(config: Config, checkpoint: str) -> TestRun:
     init_default_scope(config.default_scope)
     model = MODELS.build({**config.model, 'teacher': None}).eval()
     load_checkpoint(model, checkpoint, map_location='cpu', strict=True)
-    records = [record for batch in Runner.build_dataloader(config.test_dataloader) for record in model.val_step(batch)]
+    batches = [scores_and_labels(model.val_step(batch)) for batch in Runner.build_dataloader(config.test_dataloader)]
     return TestRun(
-        scores=torch.cat([record['pred_score'] for record in records]),
-        target=torch.cat([record['gt_label'] for record in records]),
+        scores=torch.cat([scores for scores, _ in batches]),
+        target=torch.cat([target for _, target in batches]),
         parameters=sum(parameter.numel() for parameter in model.student.parameters()),
     )

@@ -13,13 +13,16 @@ from torch import Tensor
 
 from crld_zoo.errors import InputError
 
+from .predictions import scores_and_labels
+
 
 class PerSampleMetric(BaseMetric):
     """A metric that keeps a small row of numbers per sample and averages at the end.
 
-    It takes mmpretrain's predictions (one mapping per sample, with ``pred_score (K,)`` and ``gt_label``) and the
-    zoo's batch records, ``[dict(pred_score=(N, K), gt_label=(N,))]``, and works on whole batches either way. The rows
-    stay on the device of the scores until the pass is over, so that a batch costs no transfer and no wait.
+    It takes predictions as mmpretrain's metrics do, one mapping per sample with ``pred_score (K,)`` and ``gt_label``,
+    and works on the whole batch; those of the zoo's model are not taken apart for it
+    (:class:`~crld_zoo.evaluation.predictions.BatchPrediction`). The rows stay on the device of the scores until the
+    pass is over, so that a batch costs no transfer and no wait.
 
     Several processes exchange their rows through the process group: MMEngine's way writes files into the current
     directory, which they must share then, and is made for one entry per sample.
@@ -38,31 +41,40 @@ class PerSampleMetric(BaseMetric):
 
         Args:
             data_batch: Not used.
-            data_samples: One mapping per sample, or one batch record.
+            data_samples: One mapping per sample.
 
         Raises:
-            InputError: Predictions without scores or labels, or with another number of labels than of scores.
+            InputError: What :func:`~crld_zoo.evaluation.predictions.scores_and_labels` refuses.
         """
         if not data_samples:
             return
-        for name in ('pred_score', 'gt_label'):
-            if name not in data_samples[0]:
-                raise InputError(f'{type(self).__name__}: the predictions hold no {name}.')
-        join = torch.stack if data_samples[0]['pred_score'].ndim == 1 else torch.cat
-        scores = join([sample['pred_score'] for sample in data_samples]).float()
-        target = torch.cat([sample['gt_label'] for sample in data_samples]).to(scores.device)
-        if len(scores) != len(target):
-            raise InputError(
-                f'{type(self).__name__}: each sample needs one label, but there are {len(target)} labels '
-                f'for {len(scores)} predictions.'
-            )
-        self.results.append(self.rows(scores, target))
+        try:
+            scores, target = scores_and_labels(data_samples)
+        except InputError as error:
+            raise InputError(f'{type(self).__name__}: {error}') from None
+        rows = self.rows(scores.float(), target.clamp_min(0))
+        # which have no label is looked at in the end, by all processes: here it would be a wait for the device
+        self.results.append(torch.cat([(target < 0)[:, None].to(rows), rows], dim=1))
+
+    @property
+    def dataset_meta(self) -> dict | None:
+        """What the Runner says of the data before it trains."""
+        return self._dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, dataset_meta: dict | None) -> None:
+        self._dataset_meta = dataset_meta
+        if dataset_meta and dataset_meta.get('classes'):
+            self.check_classes(len(dataset_meta['classes']))
+
+    def check_classes(self, count: int) -> None:
+        """Look at the number of classes of the data, where the metric has something to say of it."""
 
     def evaluate(self, size: int) -> dict[str, float]:
         """The metrics of the whole pass over ``size`` samples, the same on every process.
 
         Raises:
-            InputError: No process was given a sample.
+            InputError: No process was given a sample, or a sample has no label.
         """
         own = torch.cat(self.results).cpu().numpy() if self.results else None
         self.results.clear()
@@ -70,8 +82,14 @@ class PerSampleMetric(BaseMetric):
         return {f'{self.prefix}/{key}' if self.prefix else key: value for key, value in metrics.items()}
 
     def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
-        """The metrics from rows ``(M, C)``, in one part or several."""
-        return self.summarize(torch.from_numpy(np.concatenate(results)))
+        """The metrics from rows ``(M, 1 + C)``, in one part or several; the first column marks those without label."""
+        rows = torch.from_numpy(np.concatenate(results))
+        if rows[:, 0].any():
+            raise InputError(
+                f'{type(self).__name__}: {int(rows[:, 0].sum())} of {len(rows)} images to evaluate on have no label '
+                '(-1): only a training set may hold such.'
+            )
+        return self.summarize(rows[:, 1:])
 
 
 def _in_order(shares: list[np.ndarray | None], metric: str) -> np.ndarray:

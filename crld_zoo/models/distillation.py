@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from crld_zoo.compat import corrupts_memory_in_channels_last
 from crld_zoo.distillers import Distiller, Prediction
 from crld_zoo.errors import InputError
+from crld_zoo.evaluation.predictions import BatchPrediction
 from crld_zoo.networks.compilation import ForwardPass
 from crld_zoo.networks.sources import build_network, count_classes, logits_and_features
 from crld_zoo.registry import DISTILLERS, MODELS
@@ -114,8 +115,8 @@ class Distillation(BaseModel):
             data_samples: mmpretrain's ``DataSample`` of each image, or the labels of the batch: class indices ``(N,)``
                 or class probabilities ``(N, K)``.
             mode: ``'loss'`` gives the distiller's losses; ``'predict'`` gives a ``DataSample`` for each image or,
-                where the labels came as one tensor, one record ``dict(pred_score=(N, K), gt_label=(N,))`` for the
-                batch; ``'tensor'`` gives the student's logits.
+                where the labels came as one tensor, a :class:`~crld_zoo.evaluation.predictions.Sample`;
+                ``'tensor'`` gives the student's logits.
         """
         if mode == 'loss':
             return self.loss(inputs, data_samples)
@@ -152,7 +153,7 @@ class Distillation(BaseModel):
         """The student's class probabilities; see :meth:`forward`."""
         if isinstance(data_samples, Tensor):
             scores = self.student(inputs, mode='tensor').float().softmax(1)
-            return [dict(pred_score=scores, gt_label=data_samples)]
+            return BatchPrediction(scores, data_samples).samples()
         return self.student(inputs, data_samples, mode='predict')
 
     def _run_student(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:

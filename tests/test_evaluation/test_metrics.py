@@ -17,7 +17,16 @@ from torch.utils.data import DataLoader
 
 from crld_zoo.datasets import InMemoryDataset, as_batch
 from crld_zoo.errors import InputError
-from crld_zoo.evaluation import Accuracy, CalibrationError, agreement, expected_calibration_error
+from crld_zoo.evaluation import (
+    Accuracy,
+    BatchPrediction,
+    CalibrationError,
+    NegativeLogLikelihood,
+    PerClassAccuracy,
+    agreement,
+    expected_calibration_error,
+    measure,
+)
 from crld_zoo.evaluation.per_sample import PerSampleMetric
 from crld_zoo.registry import DATA_SAMPLERS
 
@@ -41,9 +50,9 @@ def predictions(count: int = 203, classes: int = 10) -> tuple[torch.Tensor, torc
 
 
 def as_records(scores, target, batch: int):
-    """Batch records, as the zoo's model gives them for tensors of labels."""
+    """Lists of samples that know their batch, as the zoo's model gives them for tensors of labels."""
     for start in range(0, len(scores), batch):
-        yield [dict(pred_score=scores[start : start + batch], gt_label=target[start : start + batch])]
+        yield BatchPrediction(scores[start : start + batch], target[start : start + batch]).samples()
 
 
 def as_samples(scores, target, batch: int):
@@ -127,6 +136,72 @@ def test_calibration_error_is_the_papers(form, bins):
     assert result['calibration/ece'] > 0.01
 
 
+@pytest.mark.parametrize('form', [as_records, as_samples])
+def test_likelihood_and_per_class_accuracy_are_the_loops(form):
+    scores, target = predictions(300)
+    target[target == 7] = 6  # a class without a sample
+    metrics = run([NegativeLogLikelihood(), PerClassAccuracy()], form(scores, target, 64), len(scores))
+    naive = -sum(math.log(row[label]) for row, label in zip(scores.tolist(), target.tolist(), strict=True)) / 300
+    assert metrics['likelihood/nll'] == pytest.approx(naive, rel=1e-5)
+    right = [[int(row.argmax()) == label for row in scores[target == label]] for label in range(10)]
+    expected = [100 * sum(hits) / len(hits) if hits else math.nan for hits in right]
+    classwise = metrics['per_class_accuracy/classwise']
+    assert classwise == pytest.approx(expected, nan_ok=True) and math.isnan(classwise[7])
+    tested = [value for value in expected if not math.isnan(value)]
+    assert metrics['per_class_accuracy/mean'] == pytest.approx(sum(tested) / 9)
+    assert metrics['per_class_accuracy/lowest'] == pytest.approx(min(tested))
+
+
+def test_likelihood_of_an_impossible_class_is_finite():
+    scores = torch.tensor([[1.0, 0.0]])
+    assert run(NegativeLogLikelihood(), as_records(scores, torch.tensor([1]), 1), 1)['likelihood/nll'] < 88
+
+
+@pytest.mark.parametrize('classes', [3, 10])
+def test_one_function_measures_what_the_metrics_do(classes):
+    logits, target, teacher = torch.randn(200, classes) * 3, torch.randint(classes, (200,)), torch.randn(200, classes)
+    measured = measure(logits, teacher, target)
+    metrics = run(
+        [Accuracy(topk='auto'), CalibrationError(), NegativeLogLikelihood(), PerClassAccuracy()],
+        as_records(logits.softmax(1), target, 64),
+        200,
+    )
+    assert measured['top1'] == pytest.approx(metrics['accuracy/top1'])
+    assert measured['top5'] == pytest.approx(metrics[f'accuracy/top{min(5, classes)}'])
+    assert measured['ece'] == pytest.approx(metrics['calibration/ece'], abs=1e-6)
+    assert measured['nll'] == pytest.approx(metrics['likelihood/nll'], rel=1e-5)
+    assert measured['per_class'] == pytest.approx(metrics['per_class_accuracy/classwise'])
+    assert measured['agreement'] == 100 * agreement(logits, teacher)
+    p, q = teacher.double().softmax(1), logits.double().softmax(1)
+    assert measured['kl'] == pytest.approx((p * (p / q).log()).sum().item() / 200) and measured['kl'] > 0.1
+    assert measure(logits, logits, target)['kl'] == 0
+    assert measure(logits, None, target).keys() == measured.keys() - {'agreement', 'kl'}
+
+
+@pytest.mark.parametrize('labels', [torch.zeros(3).long(), torch.tensor([0, -1]), torch.zeros(2, 1).long()])
+def test_nothing_is_measured_without_labels(labels):
+    with pytest.raises(InputError, match='a label for each sample'):
+        measure(torch.zeros(2, 3), None, labels)
+
+
+@pytest.mark.parametrize('k', [4, (1, 5), (5, 1)])
+def test_a_k_above_the_number_of_classes_is_refused_as_soon_as_the_classes_are_known(k):
+    with pytest.raises(InputError, match="more than the 3 classes: set topk='auto'"):
+        Evaluator([Accuracy(topk=k)]).dataset_meta = dict(classes=('a', 'b', 'c'))
+    Evaluator([Accuracy(topk=k)]).dataset_meta = dict(classes=tuple('abcde'))
+
+
+@pytest.mark.parametrize('classes, expected', [(2, {1, 2}), (3, {1, 3}), (5, {1, 5}), (100, {1, 5})])
+@pytest.mark.parametrize('told', [True, False])
+def test_the_recipes_k_fits_any_number_of_classes(classes, expected, told):
+    metric = Accuracy(topk='auto')
+    evaluator = Evaluator([metric])
+    evaluator.dataset_meta = dict(classes=['x'] * classes) if told else None
+    for batch in as_records(*predictions(50, classes), 50):
+        evaluator.process(batch)
+    assert evaluator.evaluate(50).keys() == {f'accuracy/top{k}' for k in expected}
+
+
 def test_calibration_error_by_hand():
     # Bins (0, .5] and (.5, 1]: two samples at .5, one right; two at .75 and 1, both right.
     confidence, correct = torch.tensor([0.5, 0.5, 0.75, 1.0]), torch.tensor([True, False, True, True])
@@ -164,12 +239,12 @@ def test_a_second_pass_starts_anew():
 def test_metrics_keep_rows_not_scores():
     scores, target = predictions(classes=1000)
     for metric in (Accuracy(topk=(1, 5)), CalibrationError()):
-        metric.process(None, [dict(pred_score=scores, gt_label=target)])
+        metric.process(None, BatchPrediction(scores, target).samples())
         (rows,) = metric.results
-        assert rows.shape[0] == len(scores) and rows.shape[1] <= 3
+        assert rows.shape[0] == len(scores) and rows.shape[1] <= 4
 
 
-PROBABILITIES = torch.full((4, 3), 1 / 3)
+PROBABILITIES, LABELS = torch.full((4, 3), 1 / 3), torch.zeros(4).long()
 
 
 @pytest.mark.parametrize(
@@ -180,17 +255,25 @@ PROBABILITIES = torch.full((4, 3), 1 / 3)
         (lambda: Accuracy(topk=()), 'topk must be 1 or more'),
         (lambda: CalibrationError(bins=0), 'bins must be 1 or more, not 0'),
         (
-            lambda: Accuracy(topk=(1, 5)).process(None, [dict(pred_score=PROBABILITIES, gt_label=torch.zeros(4))]),
-            'topk=5 is more than the 3 classes .* val_evaluator',
+            lambda: Accuracy(topk=(1, 5)).process(None, BatchPrediction(PROBABILITIES, LABELS).samples()),
+            'topk=5 is more than the 3 classes.* val_evaluator',
         ),
-        (lambda: Accuracy().process(None, [dict(gt_label=torch.zeros(4))]), 'hold no pred_score'),
-        (lambda: CalibrationError().process(None, [dict(pred_score=PROBABILITIES)]), 'hold no gt_label'),
+        (lambda: Accuracy().process(None, [dict(gt_label=LABELS[:1])]), 'Accuracy: .*hold no pred_score'),
+        (lambda: CalibrationError().process(None, [dict(pred_score=PROBABILITIES[0])]), 'hold no gt_label'),
         (
-            lambda: Accuracy().process(None, [dict(pred_score=PROBABILITIES, gt_label=torch.zeros(3))]),
-            '3 labels for 4 predictions',
+            lambda: Accuracy().process(None, [dict(pred_score=PROBABILITIES[0], gt_label=LABELS[:2])]),
+            '2 labels for 1 predictions',
         ),
         (
-            lambda: run(CalibrationError(), as_records(torch.randn(4, 3) * 5, torch.zeros(4), 4), 4),
+            lambda: Accuracy().process(None, [dict(pred_score=PROBABILITIES, gt_label=LABELS)]),
+            r'scores of shape \(4, 3\) and 4 labels for 1 predictions',
+        ),
+        (
+            lambda: run(Accuracy(), as_records(PROBABILITIES, torch.tensor([0, -1, 1, 2]), 2), 4),
+            'Accuracy: 1 of 4 images to evaluate on have no label',
+        ),
+        (
+            lambda: run(CalibrationError(), as_records(torch.randn(4, 3) * 5, LABELS, 4), 4),
             'must be probabilities.*are they logits',
         ),
     ],
@@ -231,7 +314,7 @@ def evaluate_in_process(rank: int, folder) -> None:
             evaluator = Evaluator([Accuracy(topk=(1, 5), thrs=(0.0, 0.2)), CalibrationError(), FirstScores()])
             for batch in loader:
                 index = batch['inputs'][:, 0, 0, 0].long()
-                evaluator.process([dict(pred_score=scores[index], gt_label=batch['data_samples'])])
+                evaluator.process(BatchPrediction(scores[index], batch['data_samples']).samples())
             results[size, round_up] = evaluator.evaluate(size)
     torch.save(results, folder / f'{rank}.pt')
     torch.distributed.destroy_process_group()

@@ -226,9 +226,11 @@ def test_predict_takes_samples_or_labels():
     labels = torch.arange(8) % CLASSES
     samples = [DataSample().set_gt_label(int(label)) for label in labels]
     by_sample = model.val_step(dict(inputs=list(images), data_samples=samples))
-    (record,) = model.val_step(dict(inputs=images, data_samples=labels))
-    assert torch.equal(record['gt_label'], labels)
-    torch.testing.assert_close(record['pred_score'], torch.stack([sample.pred_score for sample in by_sample]))
+    by_label = model.val_step(dict(inputs=images, data_samples=labels))
+    assert len(by_label) == len(by_sample) == 8
+    for one, other in zip(by_label, by_sample, strict=True):
+        assert torch.equal(one['gt_label'], other.gt_label) and torch.equal(one['pred_label'], other.pred_label)
+        torch.testing.assert_close(one['pred_score'], other.pred_score)
 
 
 def test_training_needs_the_teacher_and_testing_does_not():

@@ -33,5 +33,5 @@ val_dataloader = dict(
     collate_fn=dict(type='as_batch'),
 )
 test_dataloader = val_dataloader
-val_evaluator = [dict(type='Accuracy', topk=(1, 5)), dict(type='CalibrationError')]
+val_evaluator = [dict(type='Accuracy', topk='auto'), dict(type='CalibrationError')]
 test_evaluator = val_evaluator
