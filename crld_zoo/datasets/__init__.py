@@ -41,11 +41,16 @@ from .from_files import CustomDataset, ImageNet
 from .image_files import ImageFiles
 from .image_folder import ImageFolder, class_folders
 from .in_memory import InMemoryDataset, as_batch
-from .subset import balanced_subset
+from .labels import labels_of
+from .samplers import LabeledShareBatchSampler
+from .subset import UNLABELED, balanced_subset
 from .synthetic import SyntheticImages
 from .tiny_imagenet import InMemoryTinyImageNet
 
 __all__ = [
+    'UNLABELED',
+    'LabeledShareBatchSampler',
+    'labels_of',
     'CustomDataset',
     'Digits',
     'ImageFiles',
