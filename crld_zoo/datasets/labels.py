@@ -9,6 +9,12 @@ from torch.utils.data import Dataset
 
 from crld_zoo.errors import InputError
 
+from .subset import UNLABELED
+
+
+class UnknownLabelsError(InputError):
+    """A dataset does not tell its labels."""
+
 
 def labels_of(dataset: Dataset) -> np.ndarray:
     """The labels of a dataset without reading an image: int64 ``(M,)``, -1 where an image has none.
@@ -16,7 +22,7 @@ def labels_of(dataset: Dataset) -> np.ndarray:
     The zoo's datasets and mmpretrain's tell them, and so do MMEngine's and PyTorch's wrappers around them.
 
     Raises:
-        InputError: A dataset that does not tell its labels.
+        UnknownLabelsError: A dataset that does not tell its labels.
     """
     own = vars(dataset)  # a wrapper may pass every other attribute on
     if 'datasets' in own:
@@ -33,4 +39,24 @@ def labels_of(dataset: Dataset) -> np.ndarray:
         return np.asarray(dataset.get_gt_labels(), dtype=np.int64)
     if 'dataset' in own:
         return labels_of(dataset.dataset)
-    raise InputError(f'{type(dataset).__name__} does not tell its labels: give it a method get_gt_labels.')
+    raise UnknownLabelsError(f'{type(dataset).__name__} does not tell its labels: give it a method get_gt_labels.')
+
+
+def check_labeled(dataset: Dataset, name: str) -> None:
+    """Check that every image of a dataset to evaluate on has a label; one that does not tell its labels passes.
+
+    Args:
+        dataset: The dataset.
+        name: What it is called in the error.
+
+    Raises:
+        InputError: There are images without label.
+    """
+    try:
+        missing = int((labels_of(dataset) == UNLABELED).sum())
+    except (UnknownLabelsError, KeyError):  # mmpretrain's test sets without annotations have no gt_label
+        return
+    if missing:
+        raise InputError(
+            f'{name}: {missing} of {len(dataset)} images have no label (-1), and only a training set may hold such.'
+        )

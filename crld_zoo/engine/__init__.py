@@ -4,6 +4,7 @@ from . import storage  # noqa: F401  first: it makes MMEngine's local storage wr
 from .amp import Bf16OptimWrapper
 from .checkpoint_hook import CheckpointHook
 from .checkpoints import check_fits, check_whole, find_resume_checkpoint, load_weights_only
+from .data_check import DataCheckHook
 from .divergence import DivergenceError, DivergenceHook
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .preemption import PREEMPTED, PreemptionHook, stopping_in_order
@@ -15,6 +16,7 @@ from .throughput import ThroughputHook
 __all__ = [
     'Bf16OptimWrapper',
     'CheckpointHook',
+    'DataCheckHook',
     'DivergenceError',
     'DivergenceHook',
     'EpochBasedTrainLoop',

@@ -27,7 +27,17 @@ from crld_zoo.errors import InputError, MissingFileError, nearest_names
 from crld_zoo.registry import DATASETS
 
 _CONFIGS = Path(__file__).parents[2] / 'configs'
-_SAFEGUARDS = dict(teacher_accuracy='TeacherAccuracyHook', divergence='DivergenceHook', preemption='PreemptionHook')
+_SAFEGUARDS = dict(
+    data_check='DataCheckHook',
+    teacher_accuracy='TeacherAccuracyHook',
+    divergence='DivergenceHook',
+    preemption='PreemptionHook',
+)
+    data_check='DataCheckHook',
+    teacher_accuracy='TeacherAccuracyHook',
+    divergence='DivergenceHook',
+    preemption='PreemptionHook',
+)
 _WRITTEN_TO = ('out_dir', 'save_dir', 'out_file_path', 'tmpdir', 'json_trace_path')
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _AGAIN = 'then run the command again (a training: with --resume).'

@@ -168,6 +168,12 @@ def test_arrays(tmp_path):
     assert len(found.metainfo['classes']) == 10 and len(named.metainfo['classes']) == 100
 
 
+def test_the_others_can_stay_without_label(published):
+    whole = InMemoryCIFAR10(published, 'train')
+    kept = InMemoryCIFAR10(published, 'train', labels_per_class=1, others='unlabeled')
+    assert torch.equal(kept.images, whole.images) and sorted(kept.labels[kept.labels != -1].tolist()) == [*range(10)]
+
+
 def test_subset_is_the_same_from_files_and_arrays(published):
     order = np.random.default_rng(1).permutation(20)
     np.savez(published / 'mixed.npz', x_train=X_TRAIN[order], y_train=Y_TRAIN[order])

@@ -10,6 +10,7 @@ from PIL import Image
 from crld_zoo.datasets import InMemoryTinyImageNet
 from crld_zoo.errors import InputError, MissingFileError
 
+OTHERS = dict(labels_per_class=1, others='unlabeled')
 WNIDS = ('n02', 'n01', 'n03')  # as published: not sorted
 
 
@@ -52,6 +53,11 @@ def test_hidden_files_are_no_images(folder):
 def test_options_reach_the_reader(folder):
     dataset = InMemoryTinyImageNet(folder, 'train', size=16, labels_per_class=1)
     assert dataset.images.shape == (3, 3, 16, 16)
+
+
+def test_the_others_can_stay_without_label(folder):
+    whole, kept = (InMemoryTinyImageNet(folder, 'train', **options) for options in ({}, OTHERS))
+    assert torch.equal(kept.images, whole.images) and sorted(kept.labels.tolist()) == [-1, -1, -1, 0, 1, 2]
 
 
 def test_unknown_split(folder):

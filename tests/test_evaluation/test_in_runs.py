@@ -87,8 +87,14 @@ def test_a_k_above_the_classes_ends_before_a_validation(tmp_path):
 
 
 def test_validation_images_without_label_are_refused(tmp_path):
+    unlabeled = dict(labels_per_class=3, others='unlabeled')
+    run = runner(tmp_path, dict(type='Accuracy'), dataset=unlabeled)
     with pytest.raises(InputError, match='9 of 21 images to evaluate on have no label'):
-        runner(tmp_path, dict(type='Accuracy'), dataset=dict(labels_per_class=3, others='unlabeled')).val()
+        run.val()
+    run.register_hook(dict(type='DataCheckHook'))
+    run.model.val_step = lambda *_: pytest.fail('said before the first batch')
+    with pytest.raises(InputError, match='val_dataloader: 9 of 21 images have no label'):
+        run.val()
 
 
 @pytest.mark.parametrize('count', [1, 21])
