@@ -33,11 +33,6 @@ _SAFEGUARDS = dict(
     divergence='DivergenceHook',
     preemption='PreemptionHook',
 )
-    data_check='DataCheckHook',
-    teacher_accuracy='TeacherAccuracyHook',
-    divergence='DivergenceHook',
-    preemption='PreemptionHook',
-)
 _WRITTEN_TO = ('out_dir', 'save_dir', 'out_file_path', 'tmpdir', 'json_trace_path')
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _AGAIN = 'then run the command again (a training: with --resume).'
