@@ -119,7 +119,7 @@ def decode_images(
 
     def decode(index: int) -> str | None:
         try:
-            target[index] = _read_rgb(paths[index], size, resize).transpose(2, 0, 1)
+            target[index] = read_rgb(paths[index], size, resize).transpose(2, 0, 1)
         except MemoryError:
             raise
         except Exception as error:  # Pillow's readers raise a dozen types for damaged files
@@ -159,22 +159,29 @@ def decode_images(
     return images[: len(kept)], kept
 
 
-def _read_rgb(path: Path, size: int, resize: str) -> np.ndarray:
-    """One image, uint8 ``(size, size, 3)``."""
-    with Image.open(path) as image:
-        if image.mode == 'F' or image.mode.startswith('I'):  # Pillow would clip them to white
-            raise ValueError(f"its mode '{image.mode}' has more than 8 bits a channel")
-        image = ImageOps.exif_transpose(image)
-        if 'transparency' in image.info:
-            image = image.convert('RGBA')
-        image = image.convert('RGB')
-        if image.size != (size, size):
-            image = (
-                ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
-                if resize == 'crop'
-                else image.resize((size, size), Image.Resampling.BILINEAR)
-            )
-        return np.asarray(image)
+def read_rgb(source: str | Path | Image.Image, size: int, resize: str) -> np.ndarray:
+    """One image, of a file or open, as the data sets see it: uint8 ``(size, size, 3)``.
+
+    Raises:
+        ValueError: It has more than 8 bits a channel. For a damaged file, whatever Pillow's reader raises.
+    """
+    if not isinstance(source, Image.Image):
+        with Image.open(source) as image:
+            return read_rgb(image, size, resize)
+    image = source
+    if image.mode == 'F' or image.mode.startswith('I'):  # Pillow would clip them to white
+        raise ValueError(f"its mode '{image.mode}' has more than 8 bits a channel")
+    image = ImageOps.exif_transpose(image)
+    if 'transparency' in image.info:
+        image = image.convert('RGBA')
+    image = image.convert('RGB')
+    if image.size != (size, size):
+        image = (
+            ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
+            if resize == 'crop'
+            else image.resize((size, size), Image.Resampling.BILINEAR)
+        )
+    return np.asarray(image)
 
 
 def _check_classes(labels: np.ndarray, classes: Sequence[str], where: str) -> None:
