@@ -24,8 +24,10 @@ EXTRAS = {
     'demo': ['scikit-learn'],
     'timm': ['timm>=1.0'],
     'tensorboard': ['tensorboard'],
+    'export': ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20', 'huggingface_hub'],
+    'report': ['matplotlib'],
 }
-EXTRAS['test'] = ['pytest', 'pytest-xdist', *EXTRAS['demo'], *EXTRAS['timm'], *EXTRAS['tensorboard']]
+EXTRAS['test'] = ['pytest', 'pytest-xdist', *EXTRAS['demo'], *EXTRAS['timm'], *EXTRAS['tensorboard'], *EXTRAS['export']]
 
 setup(
     name='crld-zoo',
