@@ -17,7 +17,8 @@ from crld_zoo.launch.student import load_student
 TIMM = "dict(model=dict(type='TimmClassifier', model_name='test_resnet', num_classes=3))"
 MMPRETRAIN = {
     'mmpretrain_resnet': """dict(type='ImageClassifier',
-        backbone=dict(type='ResNet', depth=18, stem_channels=8, base_channels=8), neck=dict(type='GlobalAveragePooling'),
+        backbone=dict(type='ResNet', depth=18, stem_channels=8, base_channels=8),
+        neck=dict(type='GlobalAveragePooling'),
         head=dict(type='LinearClsHead', num_classes=3, in_channels=64))""",
     'vit': """dict(type='ImageClassifier', backbone=dict(type='VisionTransformer', img_size=16, patch_size=8,
         arch=dict(embed_dims=16, num_layers=2, num_heads=2, feedforward_channels=32)),
