@@ -23,6 +23,20 @@ def _child(name: str, parent: Registry, *locations: str) -> Registry:
     return Registry(name, parent=parent, scope='crld_zoo', locations=[*locations, PLUGINS])
 
 
+def options_of(module) -> dict[str, inspect.Parameter]:
+    """The options of a registered class; one that passes ``**options`` on has those of its bases too."""
+    options = dict(inspect.signature(module).parameters)
+    for base in inspect.getmro(module)[1:] if inspect.isclass(module) else ():
+        passed_on = [name for name, option in options.items() if option.kind is option.VAR_KEYWORD]
+        if not passed_on:
+            break
+        if '__init__' in vars(base) and base.__module__.split('.')[0] != 'torch':
+            del options[passed_on[0]]
+            inherited = list(inspect.signature(base.__init__).parameters.items())[1:]
+            options |= {name: option for name, option in inherited if name not in options}
+    return options
+
+
 def _build_by_name(cfg: dict, registry: Registry, default_args: dict | None = None):
     """Build from a config; an unknown name or option is answered with the nearest ones."""
     kind = cfg.get('type')
@@ -35,7 +49,7 @@ def _build_by_name(cfg: dict, registry: Registry, default_args: dict | None = No
             f"unknown {registry.name} '{kind}' ({near}); a "
             f'plugin is named in custom_imports or installed with an entry point in {PLUGINS}.'
         )
-    options = inspect.signature(module).parameters
+    options = options_of(module)
     if not any(option.kind is option.VAR_KEYWORD for option in options.values()):
         for name in cfg.keys() - {'type', '_scope_'} - options.keys():
             raise UnknownNameError(f"{registry.name} '{kind}' has no option '{name}' ({nearest_names(name, options)}).")

@@ -15,4 +15,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(distiller=dict(_base_.distiller, alpha=4.0, beta=5.0), data_preprocessor=_base_.data_preprocessor)
+model = dict(
+    distiller=dict(_base_.distiller, distiller=dict(_base_.distiller.distiller, alpha=4.0, beta=5.0)),
+    data_preprocessor=_base_.data_preprocessor,
+)

@@ -15,4 +15,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(distiller=dict(_base_.distiller, alpha=0.5, beta=8.5), data_preprocessor=_base_.data_preprocessor)
+model = dict(
+    distiller=dict(_base_.distiller, distiller=dict(_base_.distiller.distiller, alpha=0.5, beta=8.5)),
+    data_preprocessor=_base_.data_preprocessor,
+)

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from crld_zoo.distillers import CRLD, MLLD, Prediction
 from crld_zoo.distillers.decorators.crld import confident
-from crld_zoo.distillers.logits.mlld import mlld_loss
+from crld_zoo.distillers.logits.mlld import FURTHER_TEMPERATURES, mlld_loss
 from crld_zoo.errors import InputError
 from crld_zoo.registry import DATASETS, MODELS
 from crld_zoo.views.reference import pil_weak_strong
@@ -96,10 +96,10 @@ def one_by_one(
     def pair(s: str, t: str) -> Tensor:
         inner = distiller.distiller
         if not isinstance(inner, MLLD):
-            return inner.pair_loss(student[s], teacher[t], target)
+            return inner.pair(student[s], teacher[t], target)
         return sum(
             mlld_loss(student[s].logits, teacher[t].logits, temperatures=[temperature])
-            for temperature in inner.temperatures
+            for temperature in (inner.temperature, *FURTHER_TEMPERATURES)
         )
 
     weak, strong = (
@@ -112,7 +112,7 @@ def one_by_one(
         within, across = weak * (d_ww + d_ss), strong * (d_sw + d_ws)
     else:
         within, across = weak * d_ww + strong * d_ss, weak * d_sw + strong * d_ws
-    return distiller.ce_weight * label + distiller.wv_weight * within.mean() + distiller.cv_weight * across.mean()
+    return label + distiller.wv_weight * within.mean() + distiller.cv_weight * across.mean()
 
 
 class ReferenceTraining:

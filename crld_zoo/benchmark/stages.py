@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from crld_zoo.models.distillation import targets
+from crld_zoo.views.preprocessor import targets
 
 from .floor import convolutions_alone
 

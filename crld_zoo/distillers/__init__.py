@@ -2,39 +2,43 @@
 
 A new method subclasses :class:`PairDistiller` (a loss between one student and one teacher prediction, which every
 decorator takes) or :class:`Distiller` (anything else) and registers itself in :data:`crld_zoo.registry.DISTILLERS`.
+The modules of the folders ``logits``, ``features`` and ``decorators`` are found by themselves; all that is public in
+them can be imported from here.
 """
 
-from .base import Distiller, PairDistiller, Prediction
-from .decorators.crld import CRLD
-from .decorators.logit_standardization import LogitStandardization
-from .logits.cross_entropy import CrossEntropy
-from .logits.dkd import DKD, dkd_loss
-from .logits.kd import KD, kd_loss
-from .logits.mlld import MLLD, mlld_loss
-from .logits.nkd import NKD, nkd_loss
-from .logits.normkd import NormKD, normkd_loss
-from .logits.normkd_dkd import NormKDDKD, normkd_dkd_loss
-from .logits.tf_nkd import TfNKD, tf_nkd_loss
+import importlib
+import inspect
+import pkgutil
+
+from . import decorators, features, logits
+from .base import (
+    Decorator,
+    Distiller,
+    Networks,
+    PairDecorator,
+    PairDistiller,
+    Prediction,
+    Progress,
+    TrainingData,
+)
 
 __all__ = [
-    'CRLD',
-    'CrossEntropy',
-    'DKD',
+    'Decorator',
     'Distiller',
-    'KD',
-    'LogitStandardization',
-    'MLLD',
-    'NKD',
-    'NormKD',
-    'NormKDDKD',
+    'Networks',
+    'PairDecorator',
     'PairDistiller',
     'Prediction',
-    'TfNKD',
-    'dkd_loss',
-    'kd_loss',
-    'mlld_loss',
-    'nkd_loss',
-    'normkd_dkd_loss',
-    'normkd_loss',
-    'tf_nkd_loss',
+    'Progress',
+    'TrainingData',
 ]
+
+for _folder in (logits, features, decorators):
+    for _info in pkgutil.iter_modules(_folder.__path__):
+        _module = importlib.import_module(f'{_folder.__name__}.{_info.name}')
+        for _name, _value in vars(_module).items():
+            _is_loss = inspect.isfunction(_value) and _name.endswith('_loss')
+            _is_distiller = inspect.isclass(_value) and issubclass(_value, Distiller)
+            if (_is_loss or _is_distiller) and _value.__module__ == _module.__name__ and not _name.startswith('_'):
+                globals()[_name] = _value
+                __all__.append(_name)

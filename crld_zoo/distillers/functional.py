@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_reduce, is_distributed
 from torch import Tensor
 
 from crld_zoo.errors import InputError
@@ -42,9 +43,42 @@ def soft_target(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 @full_precision
-def cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross-entropy ``(N,)`` with class indices ``(N,)`` or class probabilities ``(N, K)``."""
-    return F.cross_entropy(logits, target, reduction='none')
+def cross_entropy(
+    logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0, class_weight: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy ``(N,)`` with class indices ``(N,)`` or class probabilities ``(N, K)``; 0 where the index is -1."""
+    if class_weight is not None:
+        class_weight = class_weight.to(logits.dtype)
+    return F.cross_entropy(
+        logits, target, class_weight, ignore_index=-1, reduction='none', label_smoothing=label_smoothing
+    )
+
+
+def labeled_mean(loss: Tensor, target: Tensor) -> Tensor:
+    """The mean ``()`` of a loss ``(N,)`` over the labeled samples; it is 0 at the others, whose target is -1.
+
+    On several processes, which average their gradients, the mean is over the labeled samples of all of them.
+    """
+    if target.dim() > 1:
+        return loss.mean()
+    labeled = (target >= 0).sum().float()
+    if is_distributed():
+        labeled = labeled.clone()
+        all_reduce(labeled, 'mean')
+    return loss.sum() / torch.where(labeled > 0, labeled, 1)
+
+
+def per_row(temperature: float | Tensor) -> float | Tensor:
+    """A temperature as divisor of logits ``(N, K)``: a number or ``()`` as it is, one a sample ``(N,)`` as a column.
+
+    Raises:
+        InputError: It has another shape, which would broadcast unnoticed.
+    """
+    if not isinstance(temperature, Tensor) or temperature.dim() == 0:
+        return temperature
+    if temperature.dim() != 1:
+        raise InputError(f'a temperature is a number, () or (N,), but its shape is {tuple(temperature.shape)}.')
+    return temperature[:, None]
 
 
 def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:

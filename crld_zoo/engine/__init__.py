@@ -5,7 +5,9 @@ from .amp import Bf16OptimWrapper
 from .checkpoint_hook import CheckpointHook
 from .checkpoints import check_fits, check_whole, find_resume_checkpoint, load_weights_only
 from .data_check import DataCheckHook
+from .distiller import DistillerHook
 from .divergence import DivergenceError, DivergenceHook
+from .ema import EMAHook
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .preemption import PREEMPTED, PreemptionHook, stopping_in_order
 from .randomness import SeededBatchSampler, SeededDataset
@@ -17,8 +19,10 @@ __all__ = [
     'Bf16OptimWrapper',
     'CheckpointHook',
     'DataCheckHook',
+    'DistillerHook',
     'DivergenceError',
     'DivergenceHook',
+    'EMAHook',
     'EpochBasedTrainLoop',
     'IterBasedTrainLoop',
     'PREEMPTED',

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from crld_zoo.errors import InputError
 from crld_zoo.registry import HOOKS
 
+from .distiller import shared_buffers
+
 
 class DivergenceError(InputError):
     """A loss term or a weight became NaN or infinite."""
@@ -124,7 +126,7 @@ class DivergenceHook(Hook):
         if skipped > self.max_skips:
             return
         hub.update_info('skipped_steps', skipped)
-        for buffer, kept in zip(module.buffers(), self._buffers, strict=True):
+        for buffer, kept in zip(shared_buffers(module), self._buffers, strict=True):
             buffer.copy_(kept)
         terms = [term for term, is_bad in zip(self._terms, bad.tolist(), strict=True) if is_bad]
         runner.logger.warning(
@@ -136,7 +138,7 @@ class DivergenceHook(Hook):
 
     def _keep_buffers(self, module: nn.Module, _) -> None:
         if module.training:
-            self._buffers = [buffer.clone() for buffer in module.buffers()]
+            self._buffers = [buffer.clone() for buffer in shared_buffers(module)]
 
     def _read(self, runner) -> None:
         if self._first_bad is None:

@@ -11,6 +11,7 @@ from mmengine.dist import broadcast, get_rank
 from crld_zoo.errors import InputError
 from crld_zoo.registry import LOOPS
 
+from .distiller import shared_buffers
 from .divergence import StepSkipped
 from .randomness import Stream, seed_generators, seeded_loader
 
@@ -101,7 +102,7 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
         # Only the hooks that follow a complete validation save a checkpoint before the next iteration.
         runner.message_hub.update_info('last_validated', epoch)
         seed_generators(Stream.VALIDATION, runner.seed, epoch)
-        for buffer in runner.model.buffers():  # validate what the main process saves
+        for buffer in shared_buffers(runner.model):  # validate what the main process saves
             broadcast(buffer)
         runner.val_loop.run()
 

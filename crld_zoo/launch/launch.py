@@ -29,6 +29,7 @@ from crld_zoo.registry import DATASETS
 _CONFIGS = Path(__file__).parents[2] / 'configs'
 _SAFEGUARDS = dict(
     data_check='DataCheckHook',
+    distiller='DistillerHook',
     teacher_accuracy='TeacherAccuracyHook',
     divergence='DivergenceHook',
     preemption='PreemptionHook',

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from mmengine.logging import print_log
@@ -12,15 +15,18 @@ from mmpretrain.models.classifiers import BaseClassifier
 from torch import Tensor, nn
 
 from crld_zoo.compat import corrupts_memory_in_channels_last
-from crld_zoo.distillers import Distiller, Prediction
+from crld_zoo.distillers import Distiller, Networks, Prediction
 from crld_zoo.errors import InputError
 from crld_zoo.evaluation.predictions import BatchPrediction
-from crld_zoo.networks.compilation import ForwardPass
-from crld_zoo.networks.sources import build_network, count_classes, logits_and_features
+from crld_zoo.networks import Taps, build_network, count_classes
+from crld_zoo.networks.compilation import compiled
 from crld_zoo.registry import DISTILLERS, MODELS
 from crld_zoo.views import ViewPreprocessor
+from crld_zoo.views.preprocessor import targets
 
 from .teacher import Teacher
+
+Views = Mapping[str, Tensor]
 
 
 class _Outside:
@@ -30,7 +36,7 @@ class _Outside:
     of the owner (EMA makes one) shares it.
     """
 
-    def __init__(self, module: nn.Module | None) -> None:
+    def __init__(self, module: Callable | None) -> None:
         self.module = module
 
     def __deepcopy__(self, memo: dict) -> _Outside:
@@ -41,11 +47,14 @@ class _Outside:
 class Distillation(BaseModel):
     """Trains a student classifier with a distiller; evaluates as the student alone.
 
-    The teacher is frozen, always in eval mode, and runs once, without gradients, over all views together (in eval mode
-    that is exact). It stands outside of the module tree: no optimizer, EMA copy, gradient sync or checkpoint holds it.
+    The teacher is frozen, always in eval mode, and runs once over all views of one size together (in eval mode that is
+    exact). It stands outside of the module tree: no optimizer, EMA copy, gradient sync or checkpoint holds it.
 
-    A checkpoint *is* the student's: its keys are those of the plain classifier, which mmpretrain loads strictly. Where
-    a distiller has parameters of its own, they stand beside them as ``distiller.*``.
+    A checkpoint *is* the student's: its keys are those of the plain classifier, which mmpretrain loads strictly. What a
+    distiller learns or remembers is trained with the student and saved beside it, as ``checkpoint['distiller']``.
+
+    Student, teacher and distiller each start from a random stream of their own, made from torch's seed and their name:
+    at one seed the student's first weights are the same under every method.
 
     Args:
         student: The classifier: a config dict or a name (see :mod:`crld_zoo.networks.sources`), a dict of
@@ -53,12 +62,12 @@ class Distillation(BaseModel):
         distiller: Config of a distiller, or the module.
         teacher: Arguments of a :class:`Teacher` (or another ``type`` with its interface), a classifier's config dict or
             name alone, or the module. Only training needs it, and only with a distiller that learns from one.
-        data_preprocessor: Config of the preprocessor, normally a :class:`ViewPreprocessor`.
+        data_preprocessor: Config of the preprocessor, normally a :class:`~crld_zoo.views.ViewPreprocessor`.
         student_forward: ``'separate'`` runs the student on each view by itself, as the papers do: batch statistics are
-            those of a view. ``'concat'`` runs all views at once: faster, other statistics, not to be compared with
-            ``'separate'``.
-        compile: Whether or how to compile the student's forward pass in training, see
-            :class:`~crld_zoo.networks.compilation.ForwardPass`. The teacher has an option of the same name.
+            those of a view. ``'concat'`` runs all views of one size at once: faster, other statistics, not to be
+            compared with ``'separate'``.
+        compile: Whether the student's forward pass in training is compiled, or the arguments of ``torch.compile``. The
+            teacher has an option of the same name.
 
     Raises:
         InputError: Teacher and student have different class counts, or an option is impossible.
@@ -78,26 +87,42 @@ class Distillation(BaseModel):
         super().__init__(data_preprocessor=data_preprocessor)
         if student_forward not in ('separate', 'concat'):
             raise InputError(f"Distillation: student_forward must be 'separate' or 'concat', not {student_forward!r}.")
-        self.student = _build_student(student)
-        self.distiller = DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller
-        self.student_forward = student_forward
-        self._call_student = ForwardPass(self.student, 'student', compile)
-        if isinstance(self.data_preprocessor, ViewPreprocessor):
-            self.data_preprocessor.needed_views = self.distiller.views
-        self._teacher = _Outside(self._build_teacher(teacher))
-        if self.distiller.needs_features and (compile or getattr(self.teacher, 'is_compiled', False)):
+        with _random_stream('student'):
+            self.student = _build_student(student)
+        with _random_stream('distiller'):
+            distiller = DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller
+        with _random_stream('teacher'):
+            self._teacher = _Outside(self._build_teacher(teacher, distiller))
+        if compile and (distiller.student_taps or distiller.needs_images):
             raise InputError(
-                f'{type(self.distiller).__name__} looks at features, which compiled networks do not give '
-                'out: leave model.compile and model.teacher.compile out.'
+                f'{type(distiller).__name__} looks inside of the student, which a compiled network does not allow: '
+                'leave model.compile out.'
             )
+        self.student_forward = student_forward
+        self._train_student = _Outside(compiled(self.student, compile))
+        self._taps = _Outside(None)
+        self._seen = None
+        if isinstance(self.data_preprocessor, ViewPreprocessor):
+            self.data_preprocessor.needed_views = tuple(
+                dict.fromkeys((*distiller.student_views, *(distiller.teacher_views if distiller.needs_teacher else ())))
+            )
+        if self.teacher is not None or not distiller.needs_teacher:  # else it is tested, without its distiller
+            with _random_stream('setup'):
+                self._setup(distiller)
+        if self.teacher is not None:
+            self.teacher.optimize()
         if getattr(self.data_preprocessor, 'channels_last', False) and any(
             corrupts_memory_in_channels_last(network) for network in (self.student, self.teacher) if network
         ):
             self.data_preprocessor.channels_last = False
+        # Last, so that the buffers of an EMA copy, which has no distiller, stand in the order of this model's.
+        self.distiller = distiller
+        # A table or queue follows its own rule, the same in every process: DDP leaves it alone.
+        self._ddp_params_and_buffers_to_ignore = [f'distiller.{name}' for name, _ in distiller.named_buffers()]
         if getattr(self.data_preprocessor, 'channels_last', False):
             self.to(memory_format=torch.channels_last)  # else each convolution converts its weights
-        self.register_state_dict_post_hook(_name_student_keys_plainly)
-        self.register_load_state_dict_pre_hook(_accept_plain_student_keys)
+        self.register_state_dict_post_hook(_keep_the_student_alone)
+        self.register_load_state_dict_pre_hook(_accept_the_student_alone)
 
     @property
     def teacher(self) -> Teacher | None:
@@ -105,7 +130,11 @@ class Distillation(BaseModel):
         return self._teacher.module
 
     def forward(
-        self, inputs: Tensor | dict[str, Tensor], data_samples: list | Tensor | None = None, mode: str = 'tensor'
+        self,
+        inputs: Tensor | Views,
+        data_samples: list | Tensor | None = None,
+        mode: str = 'tensor',
+        keys=None,
     ):
         """Run in one of MMEngine's three modes.
 
@@ -114,32 +143,48 @@ class Distillation(BaseModel):
                 the weak view).
             data_samples: mmpretrain's ``DataSample`` of each image, or the labels of the batch: class indices ``(N,)``
                 or class probabilities ``(N, K)``.
-            mode: ``'loss'`` gives the distiller's losses; ``'predict'`` gives a ``DataSample`` for each image or,
-                where the labels came as one tensor, a :class:`~crld_zoo.evaluation.predictions.Sample`;
-                ``'tensor'`` gives the student's logits.
+            mode: ``'loss'`` gives the distiller's losses; ``'predict'`` gives one record a sample; ``'tensor'`` gives
+                the student's logits.
+            keys: The :class:`~crld_zoo.views.SampleKeys` of the batch, for methods that know samples by their numbers.
         """
         if mode == 'loss':
-            return self.loss(inputs, data_samples)
+            return self.loss(inputs, data_samples, keys)
         if mode == 'predict':
             return self.predict(inputs, data_samples)
         if mode == 'tensor':
             return self.student(inputs, mode='tensor')
         raise InputError(f"Distillation: mode must be 'loss', 'predict' or 'tensor', not {mode!r}.")
 
-    def loss(self, inputs: Tensor | dict[str, Tensor], data_samples: list | Tensor) -> dict[str, Tensor]:
+    def loss(self, inputs: Tensor | Views, data_samples: list | Tensor, keys=None) -> dict[str, Tensor]:
         """The distiller's losses and statistics of one batch."""
-        views = self._needed_views(inputs)
-        target = targets(data_samples)
-        teacher = self.teacher_predictions(views)  # first: the student's activations are kept
-        return self.distiller(self.student_predictions(views), teacher, target)
+        views, target = self._needed_views(inputs), targets(data_samples)
+        if self._seen is not None and self.training:
+            raise InputError(
+                f'{type(self.distiller).__name__} keeps what it saw of each step, and was not shown the last one: call '
+                'model.observe() after every step, as DistillerHook does.'
+            )
+        samples = None if keys is None else keys.samples
+        if self.distiller.needs_images:
+            views = {name: view.detach().requires_grad_() for name, view in views.items()}
+        teacher = self.teacher_predictions(views, samples)  # first: the student's activations are kept
+        student = self.student_predictions(views, samples)
+        with torch.autocast(target.device.type, enabled=False):
+            losses = self.distiller(student, teacher, target)
+        if self.distiller.overrides('observe'):
+            self._seen = (_detached(student), _detached(teacher), target)
+        return losses
 
-    def student_predictions(self, views: dict[str, Tensor]) -> dict[str, Prediction]:
-        """The student's prediction of each view."""
-        return _predict(self._run_student, views, together=self.student_forward == 'concat')
+    def student_predictions(self, views: Views, samples: Tensor | None = None) -> dict[str, Prediction]:
+        """The student's prediction of each view that the distiller reads of it."""
+        views = {name: views[name] for name in self.distiller.student_views}
+        call = self._train_student.module if self.training else self.student
+        taps = self._taps.module[0]
+        return self._predict(
+            lambda images: taps.run(call, images), views, samples, together=self.student_forward == 'concat'
+        )
 
-    @torch.no_grad()
-    def teacher_predictions(self, views: dict[str, Tensor]) -> dict[str, Prediction]:
-        """The teacher's prediction of each view; none where the distiller learns from no teacher."""
+    def teacher_predictions(self, views: Views, samples: Tensor | None = None) -> dict[str, Prediction]:
+        """The teacher's prediction of each view that the distiller reads of it; none where it needs no teacher."""
         if not self.distiller.needs_teacher:
             return {}
         if self.teacher is None:
@@ -147,7 +192,20 @@ class Distillation(BaseModel):
                 f'{type(self.distiller).__name__} learns from a teacher, but model.teacher is None: '
                 'give one, or train with CrossEntropy.'
             )
-        return _predict(self._run_teacher, views, together=True)
+        views = {name: views[name] for name in self.distiller.teacher_views}
+        with torch.set_grad_enabled(self.distiller.needs_images):
+            return self._predict(self.teacher.extract, views, samples, together=True)
+
+    def observe(self, skipped: bool = False) -> None:
+        """Let the distiller bring its tables and queues up to date with the last step; called after every step.
+
+        Args:
+            skipped: The step was not made, so nothing is learned from it.
+        """
+        seen, self._seen = self._seen, None
+        if seen is not None and not skipped:
+            with torch.no_grad():
+                self.distiller.observe(*seen)
 
     def predict(self, inputs: Tensor, data_samples: list | Tensor | None = None) -> list:
         """The student's class probabilities; see :meth:`forward`."""
@@ -156,20 +214,93 @@ class Distillation(BaseModel):
             return BatchPrediction(scores, data_samples).samples()
         return self.student(inputs, data_samples, mode='predict')
 
-    def _run_student(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        if self.distiller.needs_features:
-            return logits_and_features(self.student, images)
-        return self._call_student(images), ()
+    def parse_losses(self, losses: dict[str, Tensor]) -> tuple[Tensor | dict[str, Tensor], dict[str, Tensor]]:
+        """The sum to minimize and what is logged; a sum for each group where the distiller has groups."""
+        total, logged = super().parse_losses(losses)
+        groups = self.distiller.groups
+        if not groups:
+            return total, logged
+        sums: dict[str, Tensor] = {}
+        for name, loss in losses.items():
+            if 'loss' in name:
+                sums[groups[name]] = sums.get(groups[name], 0) + loss.mean()
+        return sums, logged
 
-    def _run_teacher(self, images: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        return self.teacher.extract(images, self.distiller.needs_features)
+    def init_weights(self) -> None:
+        """Initialize what asks for it, from the student's own random stream."""
+        with _random_stream('weights'):
+            super().init_weights()
 
-    def _build_teacher(self, teacher: str | dict | nn.Module | None) -> nn.Module | None:
+    def _setup(self, distiller: Distiller) -> None:
+        """Show the distiller a probe batch, so that it builds what depends on shapes, and find the taps."""
+        taps = [Taps(self.student, ()), None]
+        names = (distiller.student_taps, distiller.teacher_taps)
+        if any(names) or distiller.overrides('setup'):
+            probe = {
+                view: torch.zeros(2, 3, *self._image_size(view)).normal_()
+                for view in dict.fromkeys((*distiller.student_views, *distiller.teacher_views))
+            }
+            with torch.no_grad(), _evaluating(self.student):
+                first = probe[distiller.student_views[0]]
+                taps[0] = Taps(self.student, distiller.student_taps, first)
+                student = self._predict(
+                    lambda images: taps[0].run(self.student, images),
+                    {view: probe[view] for view in distiller.student_views},
+                    None,
+                )
+                teacher = {}
+                if self.teacher is not None:
+                    self.teacher.tap(distiller.teacher_taps, probe[distiller.teacher_views[0]])
+                    views = {view: probe[view] for view in distiller.teacher_views}
+                    teacher = self._predict(self.teacher.peek, views, None)
+            distiller.setup(student, teacher, Networks(self.student, getattr(self.teacher, 'network', None)))
+        self._taps = _Outside(taps)
+
+    def _image_size(self, view: str) -> tuple[int, int]:
+        size = self.data_preprocessor.size_of(view) if isinstance(self.data_preprocessor, ViewPreprocessor) else None
+        if size is None:
+            raise InputError(
+                f"the distiller looks inside of the networks, and nobody says how large the view '{view}' is: "
+                'set data_preprocessor.image_size, or end the view with a crop or a resize.'
+            )
+        return size
+
+    def _predict(
+        self, run: Callable, views: Views, samples: Tensor | None, together: bool = False
+    ) -> dict[str, Prediction]:
+        """One prediction a view, from one pass over all views of a size or from one pass each."""
+        images = self._needs_images
+        if together:
+            parts: dict[tuple, list[str]] = {}
+            for name, view in views.items():
+                parts.setdefault(tuple(view.shape[1:]), []).append(name)
+        else:
+            parts = {name: [name] for name in views}
+        predictions = {}
+        for names in parts.values():
+            batch = views[names[0]] if len(names) == 1 else torch.cat([views[name] for name in names])
+            logits, features = run(batch)
+            lengths = [len(views[name]) for name in names]
+            split = {tap: _wide(feature).split(lengths) for tap, feature in features.items()}
+            for index, (name, own) in enumerate(zip(names, _wide(logits).split(lengths), strict=True)):
+                predictions[name] = Prediction(
+                    own,
+                    {tap: feature[index] for tap, feature in split.items()},
+                    views[name] if images else None,
+                    samples,
+                )
+        return {name: predictions[name] for name in views}
+
+    @property
+    def _needs_images(self) -> bool:
+        return 'distiller' in self._modules and self.distiller.needs_images
+
+    def _build_teacher(self, teacher: str | dict | nn.Module | None, distiller: Distiller) -> nn.Module | None:
         if teacher is None:
             return None
-        if not self.distiller.needs_teacher:
+        if not distiller.needs_teacher:
             print_log(
-                f'{type(self.distiller).__name__} learns from no teacher: model.teacher is left out.',
+                f'{type(distiller).__name__} learns from no teacher: model.teacher is left out.',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -182,22 +313,70 @@ class Distillation(BaseModel):
         teacher.match_input(*(getattr(self.data_preprocessor, name, None) for name in ('mean', 'std')))
         return teacher
 
-    def _needed_views(self, inputs: Tensor | dict[str, Tensor]) -> dict[str, Tensor]:
-        views = inputs if isinstance(inputs, dict) else {'weak': inputs}
-        missing = [name for name in self.distiller.views if name not in views]
+    def _needed_views(self, inputs: Tensor | Views) -> Views:
+        views = inputs if isinstance(inputs, Mapping) else {'weak': inputs}
+        needed = dict.fromkeys(self.distiller.student_views)
+        if self.distiller.needs_teacher:
+            needed |= dict.fromkeys(self.distiller.teacher_views)
+        missing = [name for name in needed if name not in views]
         if missing:
             raise InputError(
-                f'{type(self.distiller).__name__} needs the views {", ".join(self.distiller.views)}, but '
+                f'{type(self.distiller).__name__} needs the views {", ".join(needed)}, but '
                 f'the data has only {", ".join(views)}: define {", ".join(missing)} in '
                 'model.data_preprocessor.views or with MultiView in the training pipeline.'
             )
-        return {name: views[name] for name in self.distiller.views}
+        return {name: views[name] for name in needed}
 
     def _apply(self, fn, recurse: bool = True) -> Distillation:
         """Moves and casts (``to``, ``cuda``, ``half``) take the teacher along."""
         if self.teacher is not None:
             self.teacher._apply(fn, recurse)
         return super()._apply(fn, recurse)
+
+    def __deepcopy__(self, memo: dict) -> Distillation:
+        """An averaged copy predicts and does not train: it has no distiller."""
+        clone = memo[id(self)] = type(self).__new__(type(self))
+        modules = {name: module for name, module in self._modules.items() if name != 'distiller'}
+        clone.__dict__.update(copy.deepcopy(dict(self.__dict__, _modules=modules), memo))
+        return clone
+
+
+def _wide(tensor: Tensor) -> Tensor:
+    """In fp32, whatever the network computes in; float64 stays."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _detached(predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
+    return {
+        view: Prediction(
+            prediction.logits.detach(),
+            {tap: feature.detach() for tap, feature in prediction.features.items()},
+            samples=prediction.samples,
+        )
+        for view, prediction in predictions.items()
+    }
+
+
+@contextlib.contextmanager
+def _random_stream(name: str) -> Iterator[None]:
+    """Draw from a stream of its own, made from torch's seed and a name, and leave torch's as it was."""
+    seed = torch.initial_seed()
+    digest = hashlib.blake2b(f'{seed} {name}'.encode(), digest_size=8).digest()
+    with torch.random.fork_rng():
+        torch.manual_seed(int.from_bytes(digest, 'little') >> 1)
+        yield
+
+
+@contextlib.contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """In eval mode, without a change to any buffer."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
 
 
 def _build_student(student: str | dict | nn.Module) -> nn.Module:
@@ -213,43 +392,24 @@ def _is_classifier(config: dict) -> bool:
     return kind is not None and issubclass(kind, BaseClassifier)
 
 
-def _predict(run: Callable, views: dict[str, Tensor], together: bool) -> dict[str, Prediction]:
-    """One prediction a view, from one pass over all views or from one pass each."""
-    if not together or len(views) == 1:
-        return {name: Prediction(*run(view)) for name, view in views.items()}
-    sizes = {tuple(view.shape[1:]) for view in views.values()}
-    if len(sizes) > 1:
-        raise InputError(
-            f'the views have different sizes ({", ".join(map(str, sorted(sizes)))}) and cannot run in '
-            'one pass: crop or resize every view to one size.'
-        )
-    logits, features = run(torch.cat(tuple(views.values())))
-    per_view = zip(logits.chunk(len(views)), *(feature.chunk(len(views)) for feature in features), strict=True)
-    return {name: Prediction(own[0], own[1:]) for name, own in zip(views, per_view, strict=True)}
-
-
-def targets(data_samples: list | Tensor) -> Tensor:
-    """Labels of a batch, also from mmpretrain's data samples: class indices ``(N,)``, or mixed labels ``(N, K)``."""
-    if isinstance(data_samples, Tensor):
-        return data_samples
-    if 'gt_score' in data_samples[0]:
-        return torch.stack([sample.gt_score for sample in data_samples])
-    return torch.cat([sample.gt_label for sample in data_samples])
-
-
 # The hooks below are what MMEngine's saver and loader run: they walk the module tree themselves and call no
-# ``state_dict``. They take the student's name off its keys and put it on again.
+# ``state_dict``. They take the student's name off its keys and put it on again, and leave the distiller out.
 
-_STUDENT = 'student.'
-
-
-def _name_student_keys_plainly(module: nn.Module, state_dict: dict, prefix: str, local_metadata: dict) -> None:
-    for keys, start in ((state_dict, prefix + _STUDENT), (getattr(state_dict, '_metadata', {}), prefix + _STUDENT)):
-        for key in [key for key in keys if key.startswith(start)]:
-            keys[prefix + key[len(start) :]] = keys.pop(key)
+_STUDENT, _DISTILLER = 'student.', 'distiller.'
 
 
-def _accept_plain_student_keys(module: nn.Module, state_dict: dict, prefix: str, *_) -> None:
+def _keep_the_student_alone(module: nn.Module, state_dict: dict, prefix: str, local_metadata: dict) -> None:
+    for keys in (state_dict, getattr(state_dict, '_metadata', {})):
+        for key in [key for key in keys if key.startswith(prefix + _DISTILLER)]:
+            del keys[key]
+        for key in [key for key in keys if key.startswith(prefix + _STUDENT)]:
+            keys[prefix + key[len(prefix + _STUDENT) :]] = keys.pop(key)
+
+
+def _accept_the_student_alone(module: nn.Module, state_dict: dict, prefix: str, *_) -> None:
     own = tuple(f'{prefix}{name}.' for name in module._modules)
     for key in [key for key in state_dict if key.startswith(prefix) and not key.startswith(own)]:
         state_dict[f'{prefix}{_STUDENT}{key[len(prefix) :]}'] = state_dict.pop(key)
+    if 'distiller' in module._modules:  # not part of the file, and not missing in it
+        for key, value in module.distiller.state_dict(prefix=prefix + _DISTILLER).items():
+            state_dict.setdefault(key, value)

@@ -93,17 +93,27 @@ class TeacherEnsemble(nn.Module):
             return (weights * logits).sum(0)
         return (logits.log_softmax(-1) + weights.log()).logsumexp(0)
 
-    def extract(self, inputs: Tensor, need_features: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The mean and no features.
+    def extract(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean and no features."""
+        return self(inputs), {}
+
+    peek = extract
+
+    def tap(self, names: Sequence[str], probe: Tensor) -> None:
+        """Refuse: the features of different networks have no mean.
 
         Raises:
-            InputError: Features are needed: those of different networks have no mean.
+            InputError: There are names.
         """
-        if need_features:
+        if names:
             raise InputError(
                 'the distiller asks for features of the teacher, which several teachers cannot give: name one teacher'
             )
-        return self(inputs), ()
+
+    def optimize(self) -> None:
+        """Fold and compile each teacher as its options say."""
+        for teacher in self.teachers:
+            teacher.optimize()
 
     def train(self, mode: bool = True) -> TeacherEnsemble:
         """Stay in eval mode, as each teacher does."""

@@ -12,8 +12,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from crld_zoo.errors import InputError
-from crld_zoo.networks import sources
-from crld_zoo.networks.compilation import ForwardPass
+from crld_zoo.networks import Taps, sources
+from crld_zoo.networks.compilation import compiled
 from crld_zoo.networks.folding import fold_batch_norms
 from crld_zoo.registry import MODELS
 
@@ -44,7 +44,7 @@ class Teacher(nn.Module):
             its measured accuracy against.
         dtype: ``'bfloat16'`` or ``'float16'`` to keep and run it in that; the logits are float32 all the same.
         fold: Fold its batch norms into its convolutions: faster, the same answers but for rounding.
-        compile: Whether or how to compile it, see :class:`~crld_zoo.networks.compilation.ForwardPass`.
+        compile: Whether or how to compile it, see :func:`~crld_zoo.networks.compilation.compiled`.
         trust_pickle: Allow a checkpoint that runs code while it is read. Only for a file whose origin you trust.
 
     Raises:
@@ -100,16 +100,55 @@ class Teacher(nn.Module):
         self.register_buffer('shift', None, persistent=False)
         self.requires_grad_(False)
         self.eval()
-        if fold:
+        self._fold, self._compile = fold, compile
+        if compile and not isinstance(compile, bool | Mapping):
+            raise InputError(f'compile={compile!r} of the teacher {self.name}: true, false, or a dict')
+        self._optimized = False
+        self._call = [self.network]  # in a list: not a second place of the module tree
+        self._taps = Taps(self.network, ())
+
+    def tap(self, names: Sequence[str], probe: Tensor) -> None:
+        """Keep tensors of the network from now on, for :meth:`extract` to give.
+
+        Args:
+            names: See :mod:`crld_zoo.networks.taps`.
+            probe: Images as the student sees them.
+
+        Raises:
+            InputError: There is no such tensor, or the network is compiled.
+        """
+        if names and self._compile:
+            raise InputError(
+                f'the distiller looks inside of the teacher {self.name}, which a compiled network does not allow: '
+                'leave model.teacher.compile out'
+            )
+        self._probe = probe
+        self._taps = Taps(self.network, names, self._see(probe))
+
+    _probe: Tensor | None = None
+
+    @torch.no_grad()
+    def _tapped(self) -> dict[str, Tensor]:
+        return {} if self._probe is None else self._taps.run(self.network, self._see(self._probe))[1]
+
+    def optimize(self) -> None:
+        """Fold, narrow and compile as its options say, once everybody has read it; the first run does it too."""
+        if self._optimized:
+            return
+        self._optimized = True
+        if self._fold:
+            before = self._tapped()
             fold_batch_norms(self.network, self.name, [self.size] if self.size else _USUAL_SIZES)
+            for (name, old), new in zip(before.items(), self._tapped().values(), strict=True):
+                if not torch.allclose(old, new, rtol=1e-3, atol=1e-3 * float(old.abs().max())):
+                    raise InputError(
+                        f"the tap '{name}' of the teacher {self.name} stands between a convolution and its folded "
+                        'batch norm: tap another module, or set model.teacher.fold=False'
+                    )
+            self._probe = None
         if self.dtype is not None:
             self.network.to(self.dtype)
-        self._call = ForwardPass(self.network, f'teacher {self.name}', compile)
-
-    @property
-    def is_compiled(self) -> bool:
-        """Whether it was asked to be."""
-        return self._call.options is not None
+        self._call = [compiled(self.network, self._compile)]
 
     def match_input(self, mean: Sequence[float] | None, std: Sequence[float] | None) -> None:
         """Say how the images that it will be given are normalized: with the student's mean and std.
@@ -152,34 +191,40 @@ class Teacher(nn.Module):
                 '(classes=[…] of the teacher), or correct the number of classes of one of them'
             )
 
+    @torch.no_grad()
     def forward(self, inputs: Tensor) -> Tensor:
         """The logits ``(N, K)``, float32 unless autocast is on, of images ``(N, 3, H, W)``; see :meth:`match_input`."""
         return self.extract(inputs)[0]
 
-    @torch.no_grad()
-    def extract(self, inputs: Tensor, need_features: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """The logits and, if asked for, the feature maps of :func:`crld_zoo.networks.sources.logits_and_features`.
+    def extract(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The logits and what is tapped.
 
         Args:
             inputs: Images ``(N, 3, H, W)``, normalized as :meth:`match_input` was told.
-            need_features: Whether the distiller looks at features.
 
         Returns:
-            Logits ``(N, K)`` and feature maps, ``()`` if they are not needed.
+            Logits ``(N, K)`` and features by tap.
         """
+        if not self._optimized:
+            self.optimize()
+        return self.peek(inputs)
+
+    def peek(self, inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """What :meth:`extract` gives, from the network as it stands, be it folded already or not."""
         images = self._see(inputs)
         if self.dtype is None:
-            logits, features = self._run(images, need_features)
+            logits, features = self._taps.run(self._call[0], images)
         else:
             with torch.autocast(images.device.type, enabled=False):
-                logits, features = self._run(images.to(self.dtype), need_features)
-            logits, features = logits.float(), tuple(feature.float() for feature in features)
+                logits, features = self._taps.run(self._call[0], images.to(next(self.network.parameters()).dtype))
+            logits, features = logits.float(), {tap: feature.float() for tap, feature in features.items()}
         if self.classes is not None:
             logits = logits.index_select(1, self.classes)
+            features = {
+                tap: feature.index_select(1, self.classes) if tap.startswith('class_maps') else feature
+                for tap, feature in features.items()
+            }
         return logits, features
-
-    def _run(self, images: Tensor, need_features: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-        return sources.logits_and_features(self.network, images) if need_features else (self._call(images), ())
 
     def _see(self, inputs: Tensor) -> Tensor:
         """Renormalize, reorder the channels, resize. Resizing is linear with weights that sum to one, so it may

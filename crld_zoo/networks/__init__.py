@@ -2,6 +2,7 @@
 
 from . import backbones, classifiers  # noqa: F401  registers them
 from .sources import build_network, count_classes, resolve
+from .taps import Taps
 from .weights import load_weights, read_weights
 
-__all__ = ['build_network', 'count_classes', 'load_weights', 'read_weights', 'resolve']
+__all__ = ['Taps', 'build_network', 'count_classes', 'load_weights', 'read_weights', 'resolve']

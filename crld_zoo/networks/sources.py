@@ -36,7 +36,7 @@ from pathlib import Path
 from mmengine import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.models.classifiers import BaseClassifier
-from torch import Tensor, nn
+from torch import nn
 
 from crld_zoo.errors import InputError, MissingFileError, UnknownNameError, nearest_names
 from crld_zoo.registry import MODELS
@@ -194,33 +194,6 @@ def count_classes(network: nn.Module) -> int:
             f'{type(network).__name__} does not tell its number of classes: give its head an attribute num_classes'
         )
     return linear[-1].out_features
-
-
-def logits_and_features(network: nn.Module, inputs: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Run a classifier and keep the feature maps that its backbone gives out.
-
-    Args:
-        network: An mmpretrain ``ImageClassifier`` (the maps that its backbone's ``out_indices`` name), or a timm
-            classifier (its last map).
-        inputs: Normalized images, ``(N, 3, H, W)``.
-
-    Returns:
-        The logits ``(N, K)`` and the maps.
-
-    Raises:
-        InputError: This kind of classifier gives none.
-    """
-    if hasattr(network, 'backbone'):
-        features = network.backbone(inputs)
-        return network.head(network.neck(features) if network.with_neck else features), tuple(features)
-    inner = getattr(network, 'model', network)
-    if hasattr(inner, 'forward_features') and hasattr(inner, 'forward_head'):
-        features = inner.forward_features(inputs)
-        return inner.forward_head(features), (features,)
-    raise InputError(
-        f'{type(network).__name__} gives no features, which the distiller asks for: '
-        'take an ImageClassifier or a timm model'
-    )
 
 
 def _build(config: dict, name: str) -> BaseClassifier:

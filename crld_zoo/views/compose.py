@@ -64,6 +64,10 @@ class Views(nn.Module):
         self._stream: int | None = None
         self._generator: torch.Generator | None = None
 
+    def size_of(self, view: str) -> tuple[int, int] | None:
+        """Height and width that a view comes out in, as far as its operations fix it."""
+        return _final_size(self.pipelines[self.names.index(view)])
+
     def __contains__(self, name: str) -> bool:
         return name in self.names
 

@@ -37,6 +37,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
         channels_last: Give the images, and thereby the networks of :class:`Distillation`, the memory format that
             convolutions prefer. It changes no result but for rounding; ``docs/performance.md`` has its effect.
         seed: Seed of the views' random stream; None takes the run's.
+        image_size: Side, or height and width, of the images where no operation of a view fixes it; only distillers that
+            look inside of the networks ask.
 
     Attributes:
         needed_views: Names of the views that somebody looks at; others are not made. All, if None.
@@ -51,6 +53,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         to_rgb: bool = False,
         channels_last: bool = True,
         seed: int | None = None,
+        image_size: int | Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.mean, self.std = tuple(mean), tuple(std)
@@ -64,9 +67,16 @@ class ViewPreprocessor(BaseDataPreprocessor):
         self.view_names = tuple(view_names)
         self.to_rgb = to_rgb
         self.channels_last = channels_last
+        if isinstance(image_size, int):
+            image_size = (image_size, image_size)
+        self.image_size = None if image_size is None else tuple(image_size)
         self.views = None if views is None else Views(views, seed=seed)
         self.needed_views: Sequence[str] | None = None
         self._calls = 0
+
+    def size_of(self, view: str) -> tuple[int, int] | None:
+        """Height and width of a view, as far as its operations or ``image_size`` fix them."""
+        return (self.views is not None and view in self.views and self.views.size_of(view)) or self.image_size
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepare one batch.
@@ -147,3 +157,12 @@ class ViewPreprocessor(BaseDataPreprocessor):
 
     def _normalize(self, images: Tensor) -> Tensor:
         return normalize(images, self.channel_mean, self.channel_std, channels_last=self.channels_last)
+
+
+def targets(data_samples: list | Tensor) -> Tensor:
+    """Labels of a batch, also from mmpretrain's data samples: class indices ``(N,)``, or mixed labels ``(N, K)``."""
+    if isinstance(data_samples, Tensor):
+        return data_samples
+    if 'gt_score' in data_samples[0]:
+        return torch.stack([sample.gt_score for sample in data_samples])
+    return torch.cat([sample.gt_label for sample in data_samples])

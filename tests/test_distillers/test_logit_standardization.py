@@ -9,8 +9,9 @@ import torch
 
 from crld_zoo.distillers import DKD, KD, MLLD, LogitStandardization, Prediction, kd_loss, normkd_loss
 from crld_zoo.distillers.decorators.logit_standardization import standardize
+from crld_zoo.errors import InputError
 
-from .testers import check_golden_row, check_oracle, close, golden, kl, random_batch, softmax, spread, total, training
+from .testers import begin, check_golden_row, check_oracle, close, golden, kl, random_batch, softmax, spread, total
 
 
 def standardized(base):
@@ -19,7 +20,7 @@ def standardized(base):
 
 
 def pair_loss(distiller, student, teacher, target):
-    return distiller.pair_loss(Prediction(student), Prediction(teacher), target)
+    return begin(distiller, 240).pair(Prediction(student), Prediction(teacher), target)
 
 
 @pytest.mark.parametrize('row', golden('logit_standardization_kd'))
@@ -97,10 +98,9 @@ def test_label_loss_keeps_the_raw_logits():
 def test_weights_views_and_warmup_of_the_decorated_remain():
     student, teacher, target = random_batch(6, 5)
     base = dict(temperature=2.0, beta=3.0, warmup=10)
-    whole = LogitStandardization(DKD(**base, kd_weight=1.0))(student, teacher, target)
-    with training(epoch=4):
-        partly = LogitStandardization(DKD(**base, kd_weight=5.0))(student, teacher, target)
-    close(partly['loss_kd'], 5 * 0.4 * whole['loss_kd'])
+    full = begin(LogitStandardization(DKD(**base, kd_weight=1.0)), 240)(student, teacher, target)
+    partly = begin(LogitStandardization(DKD(**base, kd_weight=5.0)), 4)(student, teacher, target)
+    close(partly['loss_kd'], 5 * 0.4 * full['loss_kd'], rtol=1e-7)
     assert LogitStandardization(KD()).views == ('weak',)
 
 
@@ -119,19 +119,35 @@ def test_two_view_method_sees_standardized_logits_of_both_views():
 
 
 def test_features_pass_through():
-    features = (torch.randn(2, 3),)
+    features = {'stage1': torch.randn(2, 3)}
     seen = []
 
     class Watching(KD):
-        needs_features = True
+        taps = ('stage1',)
 
-        def pair_loss(self, student, teacher, target):
+        def pair_loss(self, student, teacher, target, *, temperature):
             seen.append((student.features, teacher.features))
-            return super().pair_loss(student, teacher, target)
+            return super().pair_loss(student, teacher, target, temperature=temperature)
 
     decorated = LogitStandardization(Watching())
-    assert decorated.needs_features
-    decorated.pair_loss(
-        Prediction(torch.randn(2, 4), features), Prediction(torch.randn(2, 4), features), torch.tensor([0, 1])
+    assert decorated.taps == decorated.student_taps == decorated.teacher_taps == ('stage1',)
+    prediction = Prediction(torch.randn(2, 4), features)
+    decorated.pair(prediction, prediction, torch.tensor([0, 1]))
+    assert seen == [(features, features)]
+
+
+def test_only_mlld_has_an_instance_level():
+    with pytest.raises(InputError, match='KD has no instance level apart from others'):
+        LogitStandardization(KD(), level='instance')
+
+
+def test_instance_level_alone_leaves_the_other_levels_raw():
+    student, teacher, target = random_batch(6, 5)
+    part, everything = (
+        LogitStandardization(MLLD(), level=level)(student, teacher, target) for level in ('instance', 'all')
     )
-    assert seen[0][0][0] is features[0] and seen[0][1][0] is features[0]
+    raw = MLLD()(student, teacher, target)
+    close(part['loss_bc'], raw['loss_bc'])
+    close(part['loss_cc'], raw['loss_cc'])
+    assert not torch.isclose(part['loss_kd'], raw['loss_kd'])
+    assert not torch.isclose(everything['loss_bc'], raw['loss_bc'])

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from crld_zoo.distillers import NormKD, kd_loss, normkd_loss
+from crld_zoo.distillers import KD, NormKD, kd_loss, normkd_loss
 
 from .testers import (
     check_defaults,
@@ -22,9 +22,13 @@ from .testers import (
 )
 
 
+def norm_kd(temperature_norm=2.0, **options):
+    return NormKD(KD(**options), temperature_norm)
+
+
 @pytest.mark.parametrize('row', golden('normkd'))
 def test_reference_numbers(row):
-    check_golden_row(row, normkd_loss, NormKD)
+    check_golden_row(row, normkd_loss, norm_kd)
 
 
 @pytest.mark.parametrize('temperature_norm', [0.5, 1.0, 2.0])

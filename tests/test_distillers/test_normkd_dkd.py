@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from crld_zoo.distillers import NormKDDKD, dkd_loss, normkd_dkd_loss, normkd_loss
+from crld_zoo.distillers import DKD, NormKD, dkd_loss, normkd_dkd_loss, normkd_loss
 
 from .testers import (
     check_defaults,
@@ -24,9 +24,13 @@ from .testers import (
 )
 
 
+def norm_dkd(temperature_norm=2.0, **options):
+    return NormKD(DKD(**options), temperature_norm)
+
+
 @pytest.mark.parametrize('row', golden('normkd_dkd'))
 def test_reference_numbers(row):
-    check_golden_row(row, normkd_dkd_loss, NormKDDKD)
+    check_golden_row(row, normkd_dkd_loss, norm_dkd)
 
 
 def decoupled(student, teacher, target, alpha, beta, temperature_norm):
@@ -65,9 +69,7 @@ def test_number_by_hand():
 
 
 def test_defaults_are_the_published_ones():
-    check_defaults(
-        NormKDDKD(), normkd_dkd_loss, alpha=1.0, beta=8.0, temperature_norm=2.0, ce_weight=1.0, kd_weight=1.0
-    )
+    check_defaults(norm_dkd(), normkd_dkd_loss, alpha=1.0, beta=8.0, temperature_norm=2.0, ce_weight=1.0, kd_weight=1.0)
 
 
 def test_equal_spreads_leave_dkd():
@@ -89,4 +91,4 @@ def test_two_classes_leave_normkd():
 
 
 def test_warmup():
-    check_warmup(lambda warmup: NormKDDKD(warmup=warmup))
+    check_warmup(lambda warmup: norm_dkd(warmup=warmup))

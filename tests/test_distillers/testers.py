@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.logging import MessageHub
 from torch import Tensor
 
-from crld_zoo.distillers import Distiller, PairDistiller, Prediction
+from crld_zoo.distillers import Distiller, PairDistiller, Prediction, Progress
+from crld_zoo.errors import InputError
 
 ROWS = json.loads((Path(__file__).parents[1] / 'data' / 'golden.json').read_text(encoding='utf-8'))
 SHAPES = [(1, 2), (1, 7), (8, 2), (4, 3), (3, 50)]
@@ -74,10 +74,10 @@ def random_batch(
 # The checks that each method's file runs.
 
 
-def check_golden_row(row: dict, loss: Callable[..., Tensor], distiller: type[PairDistiller]) -> None:
+def check_golden_row(row: dict, loss: Callable[..., Tensor], distiller: Callable[..., PairDistiller]) -> None:
     """The function and the distiller reproduce a reference row: the batch's mean and the student's gradient."""
     teacher, target = torch.tensor(row['logits_teacher'], dtype=torch.float64), torch.tensor(row['target'])
-    module = distiller(**row['params'], ce_weight=0, kd_weight=1)
+    module = begin(distiller(**row['params'], ce_weight=0, kd_weight=1), 240)
     for value in (
         lambda student: _with_target(loss)(student, teacher, target, **row['params']).mean(),
         lambda student: total(module(_views(student), _views(teacher), target)),
@@ -95,7 +95,7 @@ def check_golden_views(row: dict, distiller: Distiller) -> None:
     teacher = {
         view: Prediction(torch.tensor(row[f'teacher_{view}'], dtype=torch.float64)) for view in ('weak', 'strong')
     }
-    losses = distiller(student, teacher, torch.tensor(row['target']))
+    losses = begin(distiller, 240)(student, teacher, torch.tensor(row['target']))
     for name, expected in row['losses'].items():
         close(losses[name if name.startswith('loss_') else f'loss_{name}'], expected)
     close(total(losses), row['total'])
@@ -123,7 +123,7 @@ def check_defaults(
 ) -> None:
     """A distiller with no option given uses the published ones: weighted cross-entropy plus weighted mean loss."""
     student, teacher, target = random_batch(8, 6)
-    losses = distiller(student, teacher, target)
+    losses = begin(distiller, 240)(student, teacher, target)
     s, t = student['weak'].logits, teacher['weak'].logits
     label_loss = sum(-math.log(softmax(row)[y]) for row, y in zip(s.tolist(), target.tolist(), strict=True)) / 8
     assert losses.keys() == {'loss_ce', 'loss_kd'}
@@ -135,33 +135,27 @@ def check_warmup(distiller: Callable[[int], PairDistiller]) -> None:
     """The pair loss is scaled by ``min(epoch / warmup, 1)``, the epoch counted from 1; outside of a training by 1."""
     student, teacher, target = random_batch(4, 5)
 
-    def pair_loss(warmup: int) -> Tensor:
-        return distiller(warmup).pair_loss(student['weak'], teacher['weak'], target)
+    def pair_loss(warmup: int, epoch: int | None = None) -> Tensor:
+        module = distiller(warmup)
+        module.eval() if epoch is None else begin(module, epoch)
+        return module.pair(student['weak'], teacher['weak'], target)
 
     full = pair_loss(20)
     close(pair_loss(0), full)
     for epoch, factor in ((1, 0.05), (3, 0.15), (20, 1.0), (21, 1.0), (240, 1.0)):
-        with training(epoch):
-            close(pair_loss(20), factor * full)
-    with training(1):
-        close(pair_loss(0), full)
-        close(pair_loss(1), full)
-    close(pair_loss(20), full)
+        close(pair_loss(20, epoch), factor * full, rtol=1e-7)  # the factor is kept in fp32
+    close(pair_loss(0, 1), full)
+    close(pair_loss(1, 1), full)
+    with pytest.raises(
+        InputError, match=r'has a warm-up of 20 epochs and was never told the epoch: call distiller.begin'
+    ):
+        distiller(20).pair(student['weak'], teacher['weak'], target)
 
 
-class training:
-    """A context in which the training stands at an epoch, counted from 1, as MMEngine's Runner would say it."""
-
-    def __init__(self, epoch: int, iteration: int = 0) -> None:
-        self.info = dict(loop_stage='train', epoch=epoch - 1, iter=iteration)
-
-    def __enter__(self) -> None:
-        self.hub = MessageHub.get_current_instance()
-        self.hub.update_info_dict(self.info)
-
-    def __exit__(self, *_) -> None:
-        for name in self.info:
-            self.hub.pop_info(name)
+def begin(distiller: Distiller, epoch: int, epochs: int = 240) -> Distiller:
+    """Tell a distiller that the training stands at an epoch, counted from 1; it is given back."""
+    distiller.begin(Progress(epoch, 10 * (epoch - 1), epochs, 10 * epochs))
+    return distiller
 
 
 def _views(logits: Tensor) -> Views:

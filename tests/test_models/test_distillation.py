@@ -13,7 +13,7 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from mmpretrain.structures import DataSample
 
-from crld_zoo.distillers import Distiller, PairDistiller
+from crld_zoo.distillers import KD, Distiller, PairDistiller
 from crld_zoo.errors import InputError
 from crld_zoo.networks.sources import build_network
 from crld_zoo.registry import MODELS
@@ -40,6 +40,9 @@ def build(distiller: dict | None = None, **options):
         data_preprocessor=dict(type='ViewPreprocessor', mean=MEAN, std=STD),
     )
     return MODELS.build({**config, **options})
+
+
+SIZED = dict(type='ViewPreprocessor', mean=MEAN, std=STD, image_size=16)
 
 
 def two_views(count: int = 8, size: int = 16) -> dict:
@@ -133,15 +136,14 @@ class _Scaled(PairDistiller):
         return self.scale * (student.logits - teacher.logits).square().mean(1)
 
 
-def test_a_distillers_own_parameters_are_trained_and_saved():
+def test_a_distillers_own_parameters_are_trained_and_not_the_students():
     model = build(distiller=_Scaled())
     train(model, 1)
     assert model.distiller.scale.item() != 2.0
-    extra = set(get_state_dict(model)) - set(model.student.state_dict())
-    assert extra == {'distiller.scale'}
+    assert set(get_state_dict(model)) == set(model.student.state_dict())
     again = build(distiller=_Scaled())
     load_state_dict(again, get_state_dict(model), strict=True)
-    assert again.distiller.scale.item() == model.distiller.scale.item()
+    assert again.distiller.scale.item() == 2.0
 
 
 def test_the_networks_follow_the_memory_format_of_the_images():
@@ -170,7 +172,6 @@ class _Recorder(Distiller):
     """Keeps what it is given."""
 
     views = ('weak', 'strong')
-    needs_features = False
 
     def forward(self, student, teacher, target):
         self.student, self.teacher, self.target = student, teacher, target
@@ -187,8 +188,7 @@ def test_every_view_reaches_both_networks_and_the_teacher_runs_once():
     recorded = model.distiller
     assert len(passes) == 1
     for name, view in batch['inputs'].items():
-        alone, _ = recorded.teacher[name]
-        torch.testing.assert_close(alone, model.teacher(view), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(recorded.teacher[name].logits, model.teacher(view), rtol=1e-5, atol=1e-6)
         assert recorded.student[name].logits.requires_grad
         assert not recorded.teacher[name].logits.requires_grad
     assert torch.equal(recorded.target, torch.arange(8) % CLASSES)
@@ -208,16 +208,19 @@ def test_separate_and_concatenated_forward_differ_by_the_batch_statistics_only()
 
 
 class _Featured(_Recorder):
-    needs_features = True
+    taps = ('stage1', 'embedding')
 
 
 def test_features_come_only_for_those_who_ask():
-    for distiller, expected in ((_Recorder(), 0), (_Featured(), 1)):
-        model = build(distiller=distiller)
+    for distiller, expected in ((_Recorder(), 0), (_Featured(), 2)):
+        model = build(distiller=distiller, data_preprocessor=SIZED)
         model(**model.data_preprocessor(two_views(), training=True), mode='loss')
         for predictions in (model.distiller.student, model.distiller.teacher):
             assert {len(prediction.features) for prediction in predictions.values()} == {expected}
-    assert model.distiller.student['weak'].features[0].shape[0] == 8
+    assert {tap: feature.shape[1:] for tap, feature in model.distiller.teacher['weak'].features.items()} == {
+        'stage1': (16, 16, 16),
+        'embedding': (64,),
+    }
 
 
 def test_predict_takes_samples_or_labels():
@@ -268,11 +271,80 @@ def test_unknown_options_are_refused():
         build()(torch.zeros(1, 3, 16, 16), mode='train')
 
 
-def test_views_of_different_sizes_are_refused():
-    model = build()
-    inputs = dict(weak=torch.zeros(2, 3, 16, 16), strong=torch.zeros(2, 3, 8, 8))
-    with pytest.raises(InputError, match='the views have different sizes'):
-        model(inputs, torch.zeros(2).long(), mode='loss')
+def test_views_of_other_sizes_and_lengths_run_by_themselves():
+    model = build(distiller=_Recorder()).eval()
+    inputs = dict(weak=torch.randn(2, 3, 16, 16), strong=torch.randn(6, 3, 8, 8))
+    for name, prediction in model.teacher_predictions(inputs).items():
+        torch.testing.assert_close(prediction.logits, model.teacher(inputs[name]), rtol=1e-5, atol=1e-6)
+    longer = dict(weak=torch.randn(2, 3, 16, 16), strong=torch.randn(6, 3, 16, 16))
+    for name, prediction in model.teacher_predictions(longer).items():
+        torch.testing.assert_close(prediction.logits, model.teacher(longer[name]), rtol=1e-5, atol=1e-6)
+
+
+def test_features_need_to_know_the_size_of_the_images():
+    with pytest.raises(InputError, match="nobody says how large the view 'weak' is: set data_preprocessor.image_size"):
+        build(distiller=_Featured())
+
+
+def test_the_students_first_weights_are_the_same_under_every_method():
+    states = []
+    for distiller in (dict(type='KD'), dict(type='CrossEntropy'), _Featured()):
+        torch.manual_seed(3)
+        states.append(build(distiller=distiller, data_preprocessor=SIZED).student.state_dict())
+    for state in states[1:]:
+        for key, value in state.items():
+            assert torch.equal(value, states[0][key]), key
+
+
+def test_building_leaves_the_random_stream_alone():
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    build(distiller=_Featured(), data_preprocessor=SIZED)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+class _Table(KD):
+    """Counts the samples of each class, as a class table would."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer('count', torch.zeros(CLASSES))
+        self.scale = torch.nn.Parameter(torch.ones(()))
+
+    def observe(self, student, teacher, target):
+        assert not student['weak'].logits.requires_grad
+        self.count += torch.bincount(target, minlength=CLASSES)
+
+
+def test_what_a_distiller_remembers_is_no_part_of_the_students_checkpoint():
+    model = build(distiller=_Table())
+    train(model, 1)
+    assert torch.equal(model.distiller.count, torch.zeros(CLASSES)), 'nobody observed yet'
+    model.observe()
+    assert model.distiller.count.sum() == 8
+    assert not any('distiller' in key for key in model.state_dict())
+    assert set(model.state_dict()) == set(model.student.state_dict())
+    assert model.distiller.scale in set(model.parameters()), 'it is trained with the student'
+    before = model.distiller.count.clone()
+    assert not model.load_state_dict(model.state_dict()).missing_keys
+    assert torch.equal(model.distiller.count, before)
+
+
+def test_a_step_that_nobody_observed_is_an_error():
+    model = build(distiller=_Table())
+    with pytest.raises(InputError, match='call model.observe'):
+        train(model, 2)
+
+
+def test_an_averaged_copy_has_no_distiller():
+    model = build(distiller=_Table())
+    average = copy.deepcopy(model)
+    assert not hasattr(average, 'distiller') and hasattr(model, 'distiller')
+    assert average.state_dict().keys() == model.state_dict().keys()
+    names = [name for name, _ in average.named_buffers()]
+    assert [name for name, _ in model.named_buffers()][: len(names)] == names, 'the average pairs them by their order'
+    images = torch.randn(2, 3, 16, 16)
+    assert torch.equal(average.eval()(images), model.eval()(images))
 
 
 def test_pickling_keeps_the_teacher():
@@ -296,4 +368,4 @@ def test_batch_norms_over_all_gpus_are_the_students_alone():
     assert kinds[torch.nn.SyncBatchNorm] and not kinds[torch.nn.BatchNorm2d]
     assert list(converted.state_dict()) == keys
     assert list(map(type, converted.teacher.modules())) == list(map(type, teacher))
-    assert converted._call_student.network is converted.student
+    assert converted._train_student.module is converted.student

@@ -12,6 +12,7 @@ import torch.distributed
 import torch.multiprocessing
 from mmengine.model import MMDistributedDataParallel
 
+from crld_zoo.distillers import Progress
 from crld_zoo.registry import MODELS
 
 CLASSES, COUNT = 5, 8
@@ -31,6 +32,7 @@ def model_of(method: str):
         )
     ).double()
     model.train().student.eval()
+    model.distiller.begin(Progress(epoch=5, iteration=40, epochs=10, iterations=100))
     return model
 
 

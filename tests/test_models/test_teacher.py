@@ -54,6 +54,7 @@ def seen_by_student(images):
 
 def test_it_stays_in_eval_mode_and_frozen_whatever_is_asked(checkpoint):
     teacher = Teacher(classifier(dropout=0.5), checkpoint)
+    teacher.optimize()
     before = {key: value.clone() for key, value in teacher.state_dict().items()}
     assert before
     images = torch.randn(8, 3, 16, 16)
@@ -74,6 +75,7 @@ def test_no_gradient_passes_through(checkpoint):
 
 def test_it_brings_the_students_images_to_its_own_normalization(checkpoint):
     teacher = Teacher(classifier(), checkpoint, mean=OWN_MEAN, std=OWN_STD)
+    teacher.optimize()
     images = pixels()
     own = (images - column(OWN_MEAN)) / column(OWN_STD)
     expected = teacher.network(own)
@@ -166,6 +168,7 @@ def test_the_fingerprint_is_that_of_the_weights(checkpoint):
 @pytest.mark.parametrize('dtype', ['bfloat16', 'float16'])
 def test_in_half_precision_it_still_answers_in_float32(dtype, checkpoint):
     full, half = Teacher(classifier(), checkpoint), Teacher(classifier(), checkpoint, dtype=dtype)
+    half.optimize()
     images = torch.randn(2, 3, 16, 16)
     assert {parameter.dtype for parameter in half.parameters()} == {getattr(torch, dtype)}
     for ambient in (False, True):
@@ -178,10 +181,31 @@ def test_in_half_precision_it_still_answers_in_float32(dtype, checkpoint):
 def test_features_come_with_the_same_logits(checkpoint):
     teacher = Teacher(classifier(), checkpoint, classes=[1, 2])
     images = torch.randn(2, 3, 16, 16)
-    logits, features = teacher.extract(images, need_features=True)
-    assert torch.equal(logits, teacher(images)) and [feature.shape for feature in features] == [(2, 64, 4, 4)]
-    assert teacher.extract(images)[1] == ()
-    assert not features[0].requires_grad
+    assert teacher.extract(images)[1] == {}
+    teacher = Teacher(classifier(), checkpoint, classes=[1, 2])
+    teacher.tap(['stage3', 'class_maps'], images)
+    logits, features = teacher.extract(images)
+    assert torch.equal(logits, teacher(images))
+    assert {tap: feature.shape for tap, feature in features.items()} == {
+        'stage3': (2, 64, 4, 4),
+        'class_maps': (2, 2, 4, 4),
+    }
+    torch.testing.assert_close(features['class_maps'].mean((2, 3)), logits, rtol=1e-4, atol=1e-4)
+
+
+def test_a_tap_inside_of_a_folded_pair_is_refused(checkpoint):
+    teacher = Teacher(classifier(), checkpoint)
+    teacher.tap(['backbone.block1.0.conv1'], torch.randn(2, 3, 16, 16))
+    with pytest.raises(InputError, match="the tap 'backbone.block1.0.conv1'.*model.teacher.fold=False"):
+        teacher.optimize()
+
+
+def test_the_network_is_read_before_it_is_folded(checkpoint):
+    teacher = Teacher(classifier(), checkpoint)
+    assert any(isinstance(module, torch.nn.BatchNorm2d) for module in teacher.modules())
+    before = teacher.peek(torch.ones(2, 3, 16, 16))[0]
+    teacher.optimize()
+    torch.testing.assert_close(teacher(torch.ones(2, 3, 16, 16)), before, rtol=1e-4, atol=1e-4)
 
 
 def test_it_moves_as_a_whole(checkpoint):

@@ -123,9 +123,9 @@ def test_it_has_the_classes_of_its_teachers():
 
 def test_it_has_no_features():
     ensemble = TeacherEnsemble([Fixed(A), Fixed(B)])
-    assert ensemble.extract(IMAGES)[1] == ()
+    assert ensemble.extract(IMAGES)[1] == {}
     with pytest.raises(InputError, match='several teachers cannot give'):
-        ensemble.extract(IMAGES, need_features=True)
+        ensemble.tap(['embedding'], IMAGES)
 
 
 @pytest.mark.parametrize(

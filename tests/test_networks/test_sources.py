@@ -14,7 +14,7 @@ from mmpretrain.structures import DataSample
 
 from crld_zoo.errors import InputError, MissingFileError, UnknownNameError
 from crld_zoo.models import Teacher
-from crld_zoo.networks.sources import SOURCES, Recipe, build_network, count_classes, logits_and_features, resolve
+from crld_zoo.networks.sources import SOURCES, Recipe, build_network, count_classes, resolve
 from crld_zoo.registry import MODELS
 
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
@@ -310,19 +310,6 @@ def test_a_library_that_is_not_installed_is_named(name, library, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None if name == library else find(name))
     assert f'pip install {library}' in refused(name)
-
-
-def test_features_are_the_maps_of_the_backbone():
-    network = build_network(classifier() | dict(backbone=dict(type='CIFARResNet', depth=8, out_indices=(0, 2)))).eval()
-    images = torch.randn(2, 3, 32, 32)
-    logits, features = logits_and_features(network, images)
-    assert torch.equal(logits, network(images)) and [feature.shape[1] for feature in features] == [16, 64]
-    network = build_network('timm::resnet10t', num_classes=5).eval()
-    logits, features = logits_and_features(network, images)
-    torch.testing.assert_close(logits, network(images))
-    assert features[0].ndim == 4
-    with pytest.raises(InputError, match='gives no features'):
-        logits_and_features(build_network('torchvision::squeezenet1_1'), images)
 
 
 LIBRARY = [

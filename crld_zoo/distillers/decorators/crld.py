@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from numbers import Real
-
 import torch
 from torch import Tensor
 
-from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS
 
-from ..base import Distiller, Prediction, build_pair_distiller, require_nonnegative
+from ..base import (
+    Decorator,
+    Distiller,
+    Prediction,
+    Predictions,
+    require_choice,
+    require_nonnegative,
+    require_share,
+)
 from ..functional import full_precision
 
 
@@ -21,7 +26,7 @@ def confident(logits_t: Tensor, threshold: float) -> Tensor:
 
 
 @DISTILLERS.register_module()
-class CRLD(Distiller):
+class CRLD(Decorator):
     """A decorator: any pair loss within and across a weak and a strong view, gated by the teacher's confidence.
 
     With the pair loss ``d``, the views ``w`` and ``s`` and the masks ``m = [max softmax(z_t) >= tau]``::
@@ -44,6 +49,7 @@ class CRLD(Distiller):
         tau_s: Confidence, 0 to 1, from which the teacher's strong view counts.
         mask_by: ``'term'`` gates the within-view terms by the weak mask and the cross-view terms by the strong one, as
             the published code does; ``'target_view'`` gates each term by the teacher's view that is its target.
+        **options: Those of :class:`~crld_zoo.distillers.Distiller`.
     """
 
     views = ('weak', 'strong')
@@ -57,26 +63,19 @@ class CRLD(Distiller):
         tau_w: float = 0.9,
         tau_s: float = 0.2,
         mask_by: str = 'term',
+        **options,
     ) -> None:
-        super().__init__()
-        self.distiller = build_pair_distiller(distiller, decorator='CRLD')
-        self.needs_features = self.distiller.needs_features
-        require_nonnegative(self, ce_weight=ce_weight, wv_weight=wv_weight, cv_weight=cv_weight)
-        for name, tau in dict(tau_w=tau_w, tau_s=tau_s).items():
-            if not (isinstance(tau, Real) and 0 <= tau <= 1):
-                raise InputError(f'CRLD: {name} is a confidence and must lie between 0 and 1, not {tau!r}.')
-        if mask_by not in ('term', 'target_view'):
-            raise InputError(f"CRLD: mask_by must be 'term' or 'target_view', not {mask_by!r}.")
-        self.ce_weight = ce_weight
+        super().__init__(distiller, ce_weight=ce_weight, **options)
+        require_nonnegative(self, wv_weight=wv_weight, cv_weight=cv_weight)
+        require_share(self, tau_w=tau_w, tau_s=tau_s)
+        require_choice(self, mask_by=(mask_by, ('term', 'target_view')))
         self.wv_weight = wv_weight
         self.cv_weight = cv_weight
         self.tau_w = tau_w
         self.tau_s = tau_s
         self.mask_by = mask_by
 
-    def forward(
-        self, student: dict[str, Prediction], teacher: dict[str, Prediction], target: Tensor
-    ) -> dict[str, Tensor]:
+    def forward(self, student: Predictions, teacher: Predictions, target: Tensor) -> dict[str, Tensor]:
         weak, strong = confident(teacher['weak'].logits, self.tau_w), confident(teacher['strong'].logits, self.tau_s)
         d_ww, d_ss, d_sw, d_ws = self._pair_losses(student, teacher, target)
         if self.mask_by == 'term':
@@ -84,41 +83,35 @@ class CRLD(Distiller):
         else:
             within, across = weak * d_ww + strong * d_ss, weak * d_sw + strong * d_ws
         return dict(
-            loss_ce=self.ce_weight * self.label_loss(student, target),
+            loss_ce=self.label_loss(student, target),
             loss_wv=self.wv_weight * within.mean(),
             loss_cv=self.cv_weight * across.mean(),
             keep_weak=weak.mean(),
             keep_strong=strong.mean(),
         )
 
-    def _pair_losses(
-        self, student: dict[str, Prediction], teacher: dict[str, Prediction], target: Tensor
-    ) -> tuple[Tensor, ...]:
+    def _pair_losses(self, student: Predictions, teacher: Predictions, target: Tensor) -> tuple[Tensor, ...]:
         """``d`` of the pairs (student view, teacher view): weak-weak, strong-strong, strong-weak, weak-strong."""
         pairs = [
             (student[s], teacher[t])
             for s, t in (('weak', 'weak'), ('strong', 'strong'), ('strong', 'weak'), ('weak', 'strong'))
         ]
-        if not self.distiller.per_sample:
-            return tuple(self._pair_loss(s, t, target) for s, t in pairs)
+        if not self.per_sample:
+            return tuple(self.distiller.pair(s, t, target) for s, t in pairs)
         students, teachers = zip(*pairs, strict=True)
         # One call on four times the batch: as many kernels as one pair has.
-        return self._pair_loss(_stack(students), _stack(teachers), torch.cat([target] * 4)).chunk(4)
-
-    def _pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
-        loss = self.distiller.pair_loss(student, teacher, target)
-        if loss.shape != target.shape[:1]:  # what is averaged already cannot be masked, and would broadcast unnoticed
-            raise InputError(
-                f'CRLD: {type(self.distiller).__name__}.pair_loss must return one value a sample, shape '
-                f'({len(target)},), but its shape is {tuple(loss.shape)}.'
-            )
-        return loss
+        return self.distiller.pair(_stack(students), _stack(teachers), torch.cat([target] * 4)).chunk(4)
 
 
 def _stack(predictions: tuple[Prediction, ...]) -> Prediction:
+    def stacked(tensors: list[Tensor | None]) -> Tensor | None:
+        return None if tensors[0] is None else torch.cat(tensors)
+
     # Autocast only stacks its own type and fp32; a teacher may be of another.
     with torch.autocast(predictions[0].logits.device.type, enabled=False):
         return Prediction(
-            torch.cat([p.logits for p in predictions]),
-            tuple(map(torch.cat, zip(*(p.features for p in predictions), strict=True))),
+            logits=torch.cat([p.logits for p in predictions]),
+            features={tap: torch.cat([p.features[tap] for p in predictions]) for tap in predictions[0].features},
+            images=stacked([p.images for p in predictions]),
+            samples=stacked([p.samples for p in predictions]),
         )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS
 
-from ..base import Distiller, PairDistiller, Prediction, build_pair_distiller
+from ..base import Distiller, PairDecorator, Prediction, Predictions, require_choice
 from ..functional import full_precision
+from ..logits.mlld import MLLD
 
 
 @full_precision
@@ -16,43 +18,71 @@ def standardize(logits: Tensor) -> Tensor:
     """``(z - mean) / (std + 1e-7)`` over the classes of each sample, with the unbiased standard deviation.
 
     Constant logits, as a head that starts at zero gives, become 0 without the gradient of 1e7 that the formula has.
+
+    Example:
+        >>> import torch
+        >>> standardize(torch.tensor([[1., 2., 3.]]))
+        tensor([[-1.,  0.,  1.]])
     """
     std = logits.std(1, keepdim=True)
     return (logits - logits.mean(1, keepdim=True)) / (torch.where(std > 0, std, 1) + 1e-7)
 
 
 @DISTILLERS.register_module()
-class LogitStandardization(PairDistiller):
-    """A decorator: any pair distiller on logits of mean 0 and variance 1 (Sun et al., CVPR 2024).
+class LogitStandardization(PairDecorator):
+    """A decorator: any pair loss of logits, on logits of mean 0 and variance 1 (Sun et al., CVPR 2024).
 
     The labels' cross-entropy keeps the raw logits. Nothing else of the decorated distiller changes: its weights,
-    views and schedule remain. All that it computes from logits sees the standardized ones; the published code for MLLD
-    standardizes its instance level alone.
+    views, temperature and schedule remain.
 
     Args:
         distiller: Config of the distiller to decorate, or the distiller. With KD the paper uses
             ``temperature=2, ce_weight=0.1, kd_weight=9``.
+        level: ``'all'`` standardizes all that the distiller computes from logits; ``'instance'``, for MLLD alone, its
+            instance level only, as the published code does.
     """
 
-    def __init__(self, distiller: dict | Distiller) -> None:
-        base = build_pair_distiller(distiller, decorator='LogitStandardization')
-        super().__init__(ce_weight=base.ce_weight, kd_weight=base.kd_weight)
-        self.distiller = base
-        self.views = base.views
-        self.needs_features = base.needs_features
-        self.per_sample = base.per_sample
+    def __init__(self, distiller: dict | Distiller, level: str = 'all') -> None:
+        super().__init__(distiller)
+        require_choice(self, level=(level, ('all', 'instance')))
+        if level == 'instance' and not isinstance(self.distiller, MLLD):
+            raise InputError(
+                f'LogitStandardization: {type(self.distiller).__name__} has no instance level apart from others, as '
+                "MLLD has: leave level='instance' out."
+            )
+        self.level = level
+        self.views = self.distiller.views
 
-    def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
-        return self.distiller.pair_loss(_standardized(student), _standardized(teacher), target)
+    @property
+    def student_views(self) -> tuple[str, ...]:
+        return self.distiller.student_views
 
-    def distill(
-        self, student: dict[str, Prediction], teacher: dict[str, Prediction], target: Tensor
-    ) -> dict[str, Tensor]:
-        return self.distiller.distill(
-            {view: _standardized(p) for view, p in student.items()},
-            {view: _standardized(p) for view, p in teacher.items()},
-            target,
+    @property
+    def teacher_views(self) -> tuple[str, ...]:
+        return self.distiller.teacher_views
+
+    def transform(self, student: Predictions, teacher: Predictions) -> tuple[Predictions, Predictions]:
+        if self.level == 'instance':
+            return student, teacher
+        return tuple(
+            {view: _standardized(prediction) for view, prediction in predictions.items()}
+            for predictions in (student, teacher)
         )
+
+    def pair_loss(
+        self, student: Prediction, teacher: Prediction, target: Tensor, *, temperature: float | Tensor | None = None
+    ) -> Tensor:
+        if self.level == 'instance':
+            temperature = self.distiller.temperature if temperature is None else temperature
+            return self.distiller.scheduled(
+                self.distiller.pair_loss(student, teacher, target, temperature=temperature, instance=standardize)
+            )
+        return self.distiller.pair(_standardized(student), _standardized(teacher), target, temperature=temperature)
+
+    def distill(self, student: Predictions, teacher: Predictions, target: Tensor) -> dict[str, Tensor]:
+        if self.level == 'instance':
+            return self.distiller.distill(student, teacher, target, instance=standardize)
+        return self.distiller.distill(*self.transform(student, teacher), target)
 
 
 def _standardized(prediction: Prediction) -> Prediction:

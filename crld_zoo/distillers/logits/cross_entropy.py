@@ -6,16 +6,21 @@ from torch import Tensor
 
 from crld_zoo.registry import DISTILLERS
 
-from ..base import Distiller, Prediction
+from ..base import Distiller, Predictions
 
 
 @DISTILLERS.register_module()
 class CrossEntropy(Distiller):
-    """No teacher: cross-entropy with the labels. Trains baselines and teachers."""
+    """No teacher: cross-entropy with the labels. Trains baselines and teachers.
+
+    Args:
+        **options: Those of :class:`~crld_zoo.distillers.Distiller`.
+    """
 
     needs_teacher = False
 
-    def forward(
-        self, student: dict[str, Prediction], teacher: dict[str, Prediction], target: Tensor
-    ) -> dict[str, Tensor]:
+    def __init__(self, **options) -> None:
+        super().__init__(**options)
+
+    def forward(self, student: Predictions, teacher: Predictions, target: Tensor) -> dict[str, Tensor]:
         return dict(loss_ce=self.label_loss(student, target))

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from crld_zoo.progress import current_progress
 from crld_zoo.registry import DISTILLERS
 
 from ..base import PairDistiller, Prediction, require_nonnegative, require_positive
-from ..functional import at_target, kl_divergence, other_logits, soft_target
+from ..functional import at_target, kl_divergence, other_logits, per_row, soft_target
 
 
 def decoupled_divergence(logits_s: Tensor, logits_t: Tensor, target: Tensor, alpha: float, beta: float) -> Tensor:
@@ -29,7 +28,7 @@ def decoupled_divergence(logits_s: Tensor, logits_t: Tensor, target: Tensor, alp
 
 @soft_target
 def dkd_loss(
-    logits_s: Tensor, logits_t: Tensor, target: Tensor, *, alpha: float, beta: float, temperature: float
+    logits_s: Tensor, logits_t: Tensor, target: Tensor, *, alpha: float, beta: float, temperature: float | Tensor
 ) -> Tensor:
     """``T^2 (alpha KL(b_t || b_s) + beta KL(q_t || q_s))``: target-class and non-target-class knowledge apart.
 
@@ -39,7 +38,7 @@ def dkd_loss(
         target: Class indices ``(N,)``.
         alpha: Weight of the two-way split (target, rest).
         beta: Weight of the softmax over the non-target classes.
-        temperature: ``T``, above 0.
+        temperature: ``T``, above 0: a number, or a tensor ``()`` or ``(N,)`` with gradient.
 
     Returns:
         The loss of each sample, ``(N,)``.
@@ -47,13 +46,8 @@ def dkd_loss(
     Raises:
         InputError: The target holds no class indices.
     """
-    return temperature**2 * decoupled_divergence(logits_s / temperature, logits_t / temperature, target, alpha, beta)
-
-
-def warmup_factor(epochs: int) -> float:
-    """``min(epoch / epochs, 1)`` with the running epoch counted from 1; 1 outside of a training or without warm-up."""
-    progress = current_progress()
-    return 1.0 if progress is None or epochs == 0 else min(progress.epoch / epochs, 1.0)
+    divisor = per_row(temperature)
+    return temperature**2 * decoupled_divergence(logits_s / divisor, logits_t / divisor, target, alpha, beta)
 
 
 @DISTILLERS.register_module()
@@ -69,7 +63,10 @@ class DKD(PairDistiller):
         warmup: Epochs over which the pair loss grows linearly to its full weight.
         ce_weight: Weight of the cross-entropy with the labels.
         kd_weight: Weight of the pair loss.
+        **options: Those of :class:`~crld_zoo.distillers.PairDistiller`.
     """
+
+    has_temperature = True
 
     def __init__(
         self,
@@ -79,16 +76,18 @@ class DKD(PairDistiller):
         warmup: int = 20,
         ce_weight: float = 1.0,
         kd_weight: float = 1.0,
+        **options,
     ) -> None:
-        super().__init__(ce_weight=ce_weight, kd_weight=kd_weight)
+        super().__init__(ce_weight=ce_weight, kd_weight=kd_weight, warmup=warmup, **options)
         require_positive(self, temperature=temperature)
-        require_nonnegative(self, alpha=alpha, beta=beta, warmup=warmup)
+        require_nonnegative(self, alpha=alpha, beta=beta)
         self.temperature = temperature
         self.alpha = alpha
         self.beta = beta
-        self.warmup = warmup
 
-    def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
-        return warmup_factor(self.warmup) * dkd_loss(
-            student.logits, teacher.logits, target, alpha=self.alpha, beta=self.beta, temperature=self.temperature
+    def pair_loss(
+        self, student: Prediction, teacher: Prediction, target: Tensor, *, temperature: float | Tensor
+    ) -> Tensor:
+        return dkd_loss(
+            student.logits, teacher.logits, target, alpha=self.alpha, beta=self.beta, temperature=temperature
         )

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS
 
-from ..base import PairDistiller, Prediction, require_positive
-from ..functional import full_precision, kl_divergence, soft_target
+from ..base import PairDistiller, Prediction, Predictions, require_choice, require_positive
+from ..functional import full_precision, kl_divergence, per_row, soft_target
 
 FURTHER_TEMPERATURES = (3.0, 5.0, 2.0, 6.0)
 """Those of the published code, beside the one that a user chooses; their order matters to ``variant='reference'``."""
+
+
+Transform = Callable[[Tensor], Tensor]
 
 
 class Levels(NamedTuple):
@@ -33,22 +35,29 @@ class Levels(NamedTuple):
 
 
 @soft_target
-def multi_level(logits_s: Tensor, logits_t: Tensor, temperatures: Sequence[float]) -> Levels:
+def multi_level(
+    logits_s: Tensor, logits_t: Tensor, temperatures: Sequence[float | Tensor], instance: Transform | None = None
+) -> Levels:
     """All levels at all temperatures at once: a loop would launch several hundred small kernels."""
-    log_s = torch.stack([logits_s / t for t in temperatures]).log_softmax(-1)
-    log_t = torch.stack([logits_t / t for t in temperatures]).log_softmax(-1)
-    kl = kl_divergence(log_t, log_s)
-    instance = torch.stack([t**2 * row for t, row in zip(temperatures, kl.unbind(), strict=True)])
+
+    def softened(logits: Tensor) -> Tensor:
+        return torch.stack([logits / per_row(t) for t in temperatures]).log_softmax(-1)
+
+    log_s, log_t = softened(logits_s), softened(logits_t)
+    of_instance = (log_t, log_s) if instance is None else (softened(instance(logits_t)), softened(instance(logits_s)))
+    kl = kl_divergence(*of_instance)
     p_s, p_t = log_s.exp(), log_t.exp()
     return Levels(
-        instance=instance,
+        instance=torch.stack([t**2 * row for t, row in zip(temperatures, kl.unbind(), strict=True)]),
         batch=(p_s @ p_s.mT - p_t @ p_t.mT).square().sum(-1),
         classes=(p_s.mT @ p_s - p_t.mT @ p_t).square().sum(-1),
     )
 
 
 @soft_target
-def mlld_loss(logits_s: Tensor, logits_t: Tensor, *, temperatures: Sequence[float]) -> Tensor:
+def mlld_loss(
+    logits_s: Tensor, logits_t: Tensor, *, temperatures: Sequence[float | Tensor], instance: Transform | None = None
+) -> Tensor:
     """Instance, batch and class level of one pair of predictions, summed over the temperatures.
 
     Instance: ``T^2 KL(p_t || p_s)``. Batch: squared difference of the ``N x N`` Gram matrices, summed, over ``N``.
@@ -58,12 +67,13 @@ def mlld_loss(logits_s: Tensor, logits_t: Tensor, *, temperatures: Sequence[floa
     Args:
         logits_s: Student logits ``(N, K)``.
         logits_t: Teacher logits ``(N, K)``; a constant.
-        temperatures: Each above 0.
+        temperatures: Each above 0: a number, or a tensor ``()`` or ``(N,)`` with gradient.
+        instance: Changes both logits for the instance level alone, as logit standardization does.
 
     Returns:
         The loss of each sample, ``(N,)``.
     """
-    levels = multi_level(logits_s, logits_t, temperatures)
+    levels = multi_level(logits_s, logits_t, temperatures, instance)
     return levels.instance.sum(0) + levels.batch.sum(0).mean() + levels.classes.sum(0).mean()
 
 
@@ -97,32 +107,53 @@ class MLLD(PairDistiller):
         variant: ``'reference'`` or ``'paper'``.
         ce_weight: Weight of the cross-entropy with the labels.
         kd_weight: Weight of every level.
+        **options: Those of :class:`~crld_zoo.distillers.PairDistiller`.
     """
 
     views = ('weak', 'strong')
     per_sample = False
+    has_temperature = True
 
     def __init__(
-        self, temperature: float = 4.0, variant: str = 'reference', ce_weight: float = 0.1, kd_weight: float = 0.9
+        self,
+        temperature: float = 4.0,
+        variant: str = 'reference',
+        ce_weight: float = 0.1,
+        kd_weight: float = 0.9,
+        **options,
     ) -> None:
-        super().__init__(ce_weight=ce_weight, kd_weight=kd_weight)
+        super().__init__(ce_weight=ce_weight, kd_weight=kd_weight, **options)
         require_positive(self, temperature=temperature)
-        if variant not in ('reference', 'paper'):
-            raise InputError(f"MLLD: variant must be 'reference' or 'paper', not {variant!r}.")
-        self.temperatures = (temperature, *FURTHER_TEMPERATURES)
+        require_choice(self, variant=(variant, ('reference', 'paper')))
+        self.temperature = temperature
         self.variant = variant
 
-    def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
-        return mlld_loss(student.logits, teacher.logits, temperatures=self.temperatures)
+    def pair_loss(
+        self,
+        student: Prediction,
+        teacher: Prediction,
+        target: Tensor,
+        *,
+        temperature: float | Tensor,
+        instance: Transform | None = None,
+    ) -> Tensor:
+        temperatures = (temperature, *FURTHER_TEMPERATURES)
+        return mlld_loss(student.logits, teacher.logits, temperatures=temperatures, instance=instance)
 
     def distill(
-        self, student: dict[str, Prediction], teacher: dict[str, Prediction], target: Tensor
+        self, student: Predictions, teacher: Predictions, target: Tensor, *, instance: Transform | None = None
     ) -> dict[str, Tensor]:
-        weak = multi_level(student['weak'].logits, teacher['weak'].logits, self.temperatures)
-        strong = multi_level(student['strong'].logits, teacher['strong'].logits, self.temperatures)
+        temperatures = (self.temperature, *FURTHER_TEMPERATURES)
+        weak, strong = (
+            multi_level(student[view].logits, teacher[view].logits, temperatures, instance)
+            for view in ('weak', 'strong')
+        )
         of_sample, of_class = least_confident(teacher['weak'].logits)
         terms = self._reference if self.variant == 'reference' else self._paper
-        return {name: self.kd_weight * loss for name, loss in terms(weak, strong, of_sample, of_class).items()}
+        return {
+            name: self.kd_weight * self.scheduled(loss)
+            for name, loss in terms(weak, strong, of_sample, of_class).items()
+        }
 
     @staticmethod
     def _reference(weak: Levels, strong: Levels, of_sample: Tensor, of_class: Tensor) -> dict[str, Tensor]:

@@ -7,11 +7,13 @@ from torch import Tensor
 from crld_zoo.registry import DISTILLERS
 
 from ..base import PairDistiller, Prediction, require_nonnegative, require_positive
-from ..functional import at_target, other_logits, soft_target
+from ..functional import at_target, other_logits, per_row, soft_target
 
 
 @soft_target
-def nkd_loss(logits_s: Tensor, logits_t: Tensor, target: Tensor, *, gamma: float, temperature: float) -> Tensor:
+def nkd_loss(
+    logits_s: Tensor, logits_t: Tensor, target: Tensor, *, gamma: float, temperature: float | Tensor
+) -> Tensor:
     """``-p_t[y] log p_s[y] - gamma T^2 sum_{k != y} q_t[k] log q_s[k]``.
 
     ``p`` is the softmax at temperature 1, ``q`` the softmax over the non-target logits divided by ``T``.
@@ -21,7 +23,7 @@ def nkd_loss(logits_s: Tensor, logits_t: Tensor, target: Tensor, *, gamma: float
         logits_t: Teacher logits ``(N, K)``; a constant.
         target: Class indices ``(N,)``.
         gamma: Weight of the non-target term.
-        temperature: ``T``, above 0.
+        temperature: ``T`` of the non-target term, above 0: a number, or a tensor ``()`` or ``(N,)`` with gradient.
 
     Returns:
         The loss of each sample, ``(N,)``.
@@ -30,8 +32,9 @@ def nkd_loss(logits_s: Tensor, logits_t: Tensor, target: Tensor, *, gamma: float
         InputError: The target holds no class indices.
     """
     target_term = at_target(logits_t.softmax(1), target) * at_target(logits_s.log_softmax(1), target)
-    others_s = (other_logits(logits_s, target) / temperature).log_softmax(1)
-    others_t = (other_logits(logits_t, target) / temperature).softmax(1)
+    divisor = per_row(temperature)
+    others_s = (other_logits(logits_s, target) / divisor).log_softmax(1)
+    others_t = (other_logits(logits_t, target) / divisor).softmax(1)
     return -target_term - gamma * temperature**2 * (others_t * others_s).sum(1)
 
 
@@ -44,16 +47,21 @@ class NKD(PairDistiller):
         temperature: ``T`` of the non-target term, above 0.
         ce_weight: Weight of the cross-entropy with the labels.
         kd_weight: Weight of the pair loss.
+        **options: Those of :class:`~crld_zoo.distillers.PairDistiller`.
     """
 
+    has_temperature = True
+
     def __init__(
-        self, gamma: float = 1.5, temperature: float = 1.0, ce_weight: float = 1.0, kd_weight: float = 1.0
+        self, gamma: float = 1.5, temperature: float = 1.0, ce_weight: float = 1.0, kd_weight: float = 1.0, **options
     ) -> None:
-        super().__init__(ce_weight=ce_weight, kd_weight=kd_weight)
+        super().__init__(ce_weight=ce_weight, kd_weight=kd_weight, **options)
         require_positive(self, temperature=temperature)
         require_nonnegative(self, gamma=gamma)
         self.gamma = gamma
         self.temperature = temperature
 
-    def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
-        return nkd_loss(student.logits, teacher.logits, target, gamma=self.gamma, temperature=self.temperature)
+    def pair_loss(
+        self, student: Prediction, teacher: Prediction, target: Tensor, *, temperature: float | Tensor
+    ) -> Tensor:
+        return nkd_loss(student.logits, teacher.logits, target, gamma=self.gamma, temperature=temperature)

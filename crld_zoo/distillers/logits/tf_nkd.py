@@ -6,8 +6,8 @@ from torch import Tensor
 
 from crld_zoo.registry import DISTILLERS
 
-from ..base import Distiller, Prediction, require_nonnegative
-from ..functional import full_precision
+from ..base import Distiller, Predictions, require_nonnegative
+from ..functional import full_precision, labeled_mean
 
 
 @full_precision
@@ -15,7 +15,8 @@ def tf_nkd_loss(logits_s: Tensor, target: Tensor) -> Tensor:
     """``-w log p_s[y]`` with ``w = p_s[y] + 1 - mean(p_s[y])``, the mean over the batch; no gradient through ``w``.
 
     Mixed labels (Mixup, CutMix) give one such term for each of a sample's two labels, with ``v_i``, the share of the
-    label, in place of 1, and none where ``v_i`` is 0.
+    label, in place of 1, and none where ``v_i`` is 0; the mean is over the labels with a share. A sample without a
+    label (class -1) has the loss 0 and no part in the mean.
 
     Args:
         logits_s: Student logits ``(N, K)``.
@@ -25,13 +26,14 @@ def tf_nkd_loss(logits_s: Tensor, target: Tensor) -> Tensor:
         The loss of each sample, ``(N,)``.
     """
     if target.dim() == 1:
-        label, share = target[:, None], logits_s.new_ones(len(target), 1)
+        label, share = target[:, None].clamp(min=0), (target >= 0).to(logits_s.dtype)[:, None]
     else:
         share, label = target.to(logits_s.dtype).topk(2, dim=1)
+    counts = share > 0
     log_p = logits_s.log_softmax(1).gather(1, label)
     p = log_p.detach().exp()
-    weight = (p + share - p.mean(0)) * (share > 0)
-    return -(weight * log_p).sum(1)
+    mean = (p * counts).sum(0) / counts.sum(0).clamp(min=1)
+    return -((p + share - mean) * counts * log_p).sum(1)
 
 
 @DISTILLERS.register_module()
@@ -41,20 +43,16 @@ class TfNKD(Distiller):
     Args:
         ce_weight: Weight of the cross-entropy with the labels.
         kd_weight: Weight of the teacher-free term.
+        **options: Those of :class:`~crld_zoo.distillers.Distiller`.
     """
 
     needs_teacher = False
 
-    def __init__(self, ce_weight: float = 1.0, kd_weight: float = 1.0) -> None:
-        super().__init__()
-        require_nonnegative(self, ce_weight=ce_weight, kd_weight=kd_weight)
-        self.ce_weight = ce_weight
+    def __init__(self, ce_weight: float = 1.0, kd_weight: float = 1.0, **options) -> None:
+        super().__init__(ce_weight=ce_weight, **options)
+        require_nonnegative(self, kd_weight=kd_weight)
         self.kd_weight = kd_weight
 
-    def forward(
-        self, student: dict[str, Prediction], teacher: dict[str, Prediction], target: Tensor
-    ) -> dict[str, Tensor]:
-        return dict(
-            loss_ce=self.ce_weight * self.label_loss(student, target),
-            loss_kd=self.kd_weight * tf_nkd_loss(student['weak'].logits, target).mean(),
-        )
+    def forward(self, student: Predictions, teacher: Predictions, target: Tensor) -> dict[str, Tensor]:
+        loss = labeled_mean(tf_nkd_loss(student['weak'].logits, target), target)
+        return dict(loss_ce=self.label_loss(student, target), loss_kd=self.kd_weight * loss)

@@ -84,6 +84,8 @@ class CIFARShuffleNetV2(StagedBackbone):
             channels = width
         self.conv2 = nn.Conv2d(channels, LAST_CHANNELS, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(LAST_CHANNELS)
+        self.relu = nn.ReLU()
+        self.relu = nn.ReLU()
         self.feat_dim = LAST_CHANNELS
 
     def maps(self, x: Tensor) -> Iterator[Tensor]:
@@ -91,4 +93,4 @@ class CIFARShuffleNetV2(StagedBackbone):
         yield (x := self.layer1(x))
         yield (x := self.layer2(x))
         yield (x := self.layer3(x))
-        yield F.relu(self.bn2(self.conv2(x)))
+        yield self.relu(self.bn2(self.conv2(x)))

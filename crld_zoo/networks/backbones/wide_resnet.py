@@ -80,9 +80,10 @@ class WideResNet(StagedBackbone):
             )
             channels = width
         self.bn1 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU()
         self.feat_dim = channels
 
     def maps(self, x: Tensor) -> Iterator[Tensor]:
         yield (x := self.block1(self.conv1(x)))
         yield (x := self.block2(x))
-        yield F.relu(self.bn1(self.block3(x)))
+        yield self.relu(self.bn1(self.block3(x)))

@@ -1,0 +1,108 @@
+"""What a distiller needs of a run: to be told where it stands, to see each step, to be saved beside the student."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
+
+from crld_zoo.datasets import labels_of
+from crld_zoo.distillers import Progress, TrainingData
+from crld_zoo.errors import InputError
+from crld_zoo.registry import HOOKS
+
+STATE = 'distiller'
+"""Its key in a checkpoint."""
+
+
+def shared_buffers(model: nn.Module) -> Iterator[Tensor]:
+    """The buffers that all processes take from the main one: all but the tables of a distiller."""
+    model = model.module if is_model_wrapper(model) else model
+    own = set(getattr(model, '_ddp_params_and_buffers_to_ignore', ()))
+    return (buffer for name, buffer in model.named_buffers() if name not in own)
+
+
+@HOOKS.register_module()
+class DistillerHook(Hook):
+    """Calls a distiller's ``connect``, ``begin`` and ``observe``, and keeps its state as ``checkpoint['distiller']``.
+
+    The state is in the checkpoints that a run can go on from; the best and the published ones hold the student alone.
+    """
+
+    priority = 'ABOVE_NORMAL'  # before the hooks that save
+
+    def before_run(self, runner) -> None:
+        """Tell it of the training set, before a resume loads what it kept of it."""
+        distiller = _distiller(runner)
+        if distiller is None:
+            return
+        if distiller.groups and not getattr(runner.optim_wrapper, 'takes_groups', False):
+            raise InputError(
+                f'{type(distiller).__name__} has a gradient of its own for each group of losses: set '
+                "optim_wrapper.type='GroupedOptimWrapper'."
+            )
+        dataset = runner.train_dataloader.dataset
+        if distiller.overrides('connect'):
+            labels = labels_by_number(dataset)
+            classes = dataset.metainfo.get('classes') or ()
+            distiller.connect(TrainingData(len(labels), len(classes), labels))
+            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            distiller.to(next(model.parameters()).device)
+            model._ddp_params_and_buffers_to_ignore = [f'distiller.{name}' for name, _ in distiller.named_buffers()]
+
+    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        """Tell it where the training stands."""
+        distiller = _distiller(runner)
+        if distiller is not None:
+            length = len(runner.train_dataloader)
+            iterations = runner.max_iters
+            distiller.begin(Progress(runner.iter // length + 1, runner.iter, -(-iterations // length), iterations))
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Let it see the step, unless the step was skipped."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if hasattr(model, 'observe'):
+            model.observe(skipped=outputs is None)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Save its state, if the checkpoint is one to go on from."""
+        distiller = _distiller(runner)
+        if distiller is not None and 'optimizer' in checkpoint and (state := distiller.state_dict()):
+            checkpoint[STATE] = {name: value.detach().cpu() for name, value in state.items()}
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Take its state up again.
+
+        Raises:
+            InputError: The checkpoint has none, or another distiller's.
+        """
+        distiller = _distiller(runner)
+        if distiller is None or not runner._resume or not distiller.state_dict():
+            return
+        try:
+            distiller.load_state_dict(checkpoint.get(STATE, {}))
+        except RuntimeError as error:
+            raise InputError(
+                f'the checkpoint does not hold the state of {type(distiller).__name__}: go on with the config that it '
+                f'was trained with ({str(error).splitlines()[-1].strip()}).'
+            ) from error
+
+
+def labels_by_number(dataset) -> Tensor:
+    """The label of each sample number, -1 where the training set has none, int64."""
+    labels = torch.as_tensor(labels_of(dataset), dtype=torch.int64)
+    numbers = getattr(dataset, 'numbers', None)
+    if numbers is None:
+        return labels
+    numbers = torch.as_tensor(numbers, dtype=torch.int64)
+    table = labels.new_full((int(numbers.max()) + 1,), -1)
+    table[numbers] = labels
+    return table
+
+
+def _distiller(runner):
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return getattr(model, 'distiller', None)
