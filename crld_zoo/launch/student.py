@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
+from crld_zoo.datasets import InMemoryDataset
 from crld_zoo.datasets.image_files import read_rgb
 from crld_zoo.engine.checkpoints import check_whole, load_weights_only
 from crld_zoo.errors import InputError, MissingFileError
@@ -320,11 +321,15 @@ def _side(dataset: ConfigDict, cfg: Config) -> int:
     """The side of the images of a data set that is read without a pipeline."""
     kind = DATASETS.get(str(dataset.get('type')))
     default = inspect.signature(kind).parameters.get('size') if kind is not None else None
-    views = preprocessor_options(cfg).get('views') or {}
+    options = preprocessor_options(cfg)
+    views = options.get('views') or {}
     sizes = [step.get('size') for steps in views.values() if not isinstance(steps, dict) for step in steps]
-    for size in (dataset.get('size'), getattr(default, 'default', None), *sizes):
+    for size in (dataset.get('size'), getattr(default, 'default', None), options.get('image_size'), *sizes):
         if isinstance(size, int):
             return size
+    if kind is not None and issubclass(kind, InMemoryDataset):  # CIFAR, without a crop: its images say
+        with DefaultScope.overwrite_default_scope('crld_zoo'):
+            return DATASETS.build(dataset).images.shape[-1]
     raise InputError('the config does not say how large the images are: give its test data set a size.')
 
 
