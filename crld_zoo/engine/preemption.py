@@ -24,8 +24,8 @@ from .checkpoint_hook import CheckpointHook
 PREEMPTED = 75
 """Exit code of a run that was told to stop and has saved its state (``EX_TEMPFAIL``: try again later)."""
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-"""What schedulers send ahead of the end."""
+SIGNALS = tuple(getattr(signal, name) for name in ('SIGTERM', 'SIGUSR1', 'SIGHUP') if hasattr(signal, name))
+"""What schedulers send ahead of the end, and what a terminal sends that closes; those that the platform has."""
 
 _ONE_REQUEST = 2.0  # seconds: a scheduler signals every process of a job, and a launcher passes its own signal on
 
@@ -56,12 +56,14 @@ _STOP = _Stop()
 
 @contextmanager
 def stopping_in_order() -> Iterator[None]:
-    """Within it SIGTERM and SIGUSR1 end the process with :data:`PREEMPTED`; a training saves its state first.
+    """Within it :data:`SIGNALS` end the process with :data:`PREEMPTED`; a training saves its state first.
 
-    A second signal, two seconds later or more, ends it at once.
+    A second signal, two seconds later or more, ends it at once. A signal that the process was started to ignore (as
+    ``nohup`` does with SIGHUP) it goes on to ignore.
     """
     _STOP.__init__()
-    before = {number: signal.signal(number, _STOP) for number in SIGNALS}
+    heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _STOP) for number in heeded}
     try:
         yield
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 from pathlib import Path
 
 import torch
@@ -32,7 +31,11 @@ class TeacherAccuracyHook(Hook):
     """Measures the teacher's top-1 on the validation set before training, and holds it against ``expected_top1``.
 
     Most ways to spoil a teacher leave no error: another normalization, blue first, classes in another order. They all
-    show here. The accuracy is measured through the model's own preprocessor, so the teacher sees what it will see in
+    show here, the worst of them also where nothing is expected: a teacher of ``K`` classes that a binomial test (1 %,
+    one-sided) cannot tell from one that guesses, right with probability ``1/K``, is refused. That of several teachers
+    holds for each, and for none whose config asks for random weights.
+
+    The accuracy is measured through the model's own preprocessor, so the teacher sees what it will see in
     training, without augmentation. It is kept in the work dir by the teacher's weights and the data, so a resumed or
     repeated run does not measure again.
 
@@ -40,7 +43,7 @@ class TeacherAccuracyHook(Hook):
         tolerance: How many points below the teacher's ``expected_top1`` are let pass.
 
     Raises:
-        InputError: The teacher is further below.
+        InputError: The teacher is further below, or no better than chance.
     """
 
     def __init__(self, tolerance: float = 5.0) -> None:
@@ -54,34 +57,56 @@ class TeacherAccuracyHook(Hook):
         teacher = getattr(model, 'teacher', None)
         if teacher is None:
             return
-        judged = [teacher, *(member for member in getattr(teacher, 'teachers', ()) if member.expected_top1 is not None)]
         if runner.val_loop is None:
-            if any(one.expected_top1 is not None for one in judged):
-                runner.logger.warning('the accuracy of the teacher is not checked: there is no val_dataloader')
+            runner.logger.warning('the accuracy of the teacher is not checked: there is no val_dataloader')
             return
         loader = runner.val_loop.dataloader
         path = Path(runner.work_dir, RECORDS)
         data = _data_digest(loader.dataset)
-        for one in judged:
-            key = hashlib.sha256(f'{one.fingerprint()} {data}'.encode()).hexdigest()
+        for judged in (teacher, *getattr(teacher, 'teachers', ())):
+            key = hashlib.sha256(f'{judged.fingerprint()} {data}'.encode()).hexdigest()
             accuracy = _recall(path, key)
             how = 'measured before'
             if accuracy is None:
-                accuracy, how = measure_accuracy(model, one, loader), 'measured'
+                accuracy, how = measure_accuracy(model, judged, loader), 'measured'
                 if is_main_process():
-                    _remember(path, key, one.name, accuracy, len(loader.dataset))
-            self._judge(runner.logger, one, accuracy, how)
+                    _remember(path, key, judged.name, accuracy, len(loader.dataset))
+            expected = '' if judged.expected_top1 is None else f', expected {judged.expected_top1:.2f}'
+            runner.logger.info(f'teacher {judged.name}: top-1 {accuracy:.2f} on the validation set ({how}{expected})')
+            self._judge(judged, accuracy, len(loader.dataset))
 
-    def _judge(self, logger: logging.Logger, teacher: nn.Module, accuracy: float, how: str) -> None:
-        expected = '' if teacher.expected_top1 is None else f', expected {teacher.expected_top1:.2f}'
-        logger.info(f'teacher {teacher.name}: top-1 {accuracy:.2f} on the validation set ({how}{expected})')
+    def _judge(self, teacher: nn.Module, accuracy: float, images: int) -> None:
         if teacher.expected_top1 is not None and accuracy < teacher.expected_top1 - self.tolerance:
-            raise InputError(
-                f'the teacher {teacher.name} has a top-1 of {accuracy:.2f} on the validation set, far below the '
-                f'{teacher.expected_top1:.2f} that its config expects; the usual causes: its normalization (mean and '
-                'std), the order of the channels (bgr), the order of the classes (classes), the size of its images (size), '
-                'a checkpoint of another data set; if the figure is right, correct expected_top1'
-            )
+            found = f'far below the {teacher.expected_top1:.2f} that its config expects'
+            remedy = 'if the figure is right, correct expected_top1'
+        elif not getattr(teacher, 'is_random', False) and guesses(
+            round(accuracy * images / 100), images, teacher.num_classes
+        ):
+            found = f'which {images} images cannot tell from guessing among {teacher.num_classes} classes'
+            remedy = 'if that is meant, leave this check out (default_hooks.teacher_accuracy=None)'
+        else:
+            return
+        raise InputError(
+            f'the teacher {teacher.name} has a top-1 of {accuracy:.2f} on the validation set, {found}; the usual '
+            'causes: its normalization (mean and std), the order of the channels (bgr), the order of the classes '
+            f'(classes), the size of its images (size), a checkpoint of another data set; {remedy}'
+        )
+
+
+def guesses(right: int, images: int, classes: int, level: float = 0.01) -> bool:
+    """Whether so many right answers are no evidence that somebody does better than to guess.
+
+    The answer to a one-sided binomial test: ``P(X >= right)`` of ``X ~ B(images, 1 / classes)`` is above ``level``. It
+    is no where even only right answers would be no evidence: too few images say nothing about anybody.
+
+    >>> guesses(110, 1000, classes=10), guesses(130, 1000, classes=10)
+    (True, False)
+    """
+    if classes**-images > level:
+        return False
+    chance = torch.distributions.Binomial(images, torch.tensor(1 / classes, dtype=torch.float64))
+    tail = chance.log_prob(torch.arange(right, images + 1, dtype=torch.float64)).exp().sum()
+    return tail.item() > level
 
 
 @torch.no_grad()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import Tensor
 
-from crld_zoo.errors import InputError
 from crld_zoo.registry import HOOKS
 
 from .runtime_info import log_interval
@@ -18,7 +15,7 @@ from .runtime_info import log_interval
 
 @HOOKS.register_module()
 class ThroughputHook(Hook):
-    """Logs ``images_per_second`` and ``data_share``, and warns once where the loader holds the training up.
+    """Logs ``images_per_second`` and ``data_share``.
 
     ``images_per_second`` counts the images of all processes; several views of an image count once. ``data_share`` is
     the share of the time, 0 to 1, in which the loop waited for the loader: reading, decoding, the transforms of a
@@ -28,26 +25,13 @@ class ThroughputHook(Hook):
     Both are means over the iterations since they were logged last, as often as the ``LoggerHook`` logs. Nothing waits
     for the device: on a GPU the clock is read while it still computes, which evens out over an interval. The log of a
     run on a GPU has ``memory`` (MiB) from MMEngine itself.
-
-    Args:
-        warn_above: The ``data_share`` from which an interval is worth a warning, above 0 and up to 1. The first
-            interval of a run is let pass.
-
-    Raises:
-        InputError: An option is out of range.
     """
 
     priority = 'LOWEST'  # what other hooks do after an iteration belongs to it, not to the loader
 
-    def __init__(self, warn_above: float = 0.2) -> None:
-        if not 0 < warn_above <= 1:
-            raise InputError(f'ThroughputHook: warn_above is a share above 0 and up to 1, not {warn_above}.')
-        self.warn_above = warn_above
-
     def before_train(self, runner: Runner) -> None:
         """Begin to count."""
         self._interval = log_interval(runner)
-        self._intervals, self._warned = 0, False
         self._reset()
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -79,38 +63,10 @@ class ThroughputHook(Hook):
         self._iterations, self._images, self._seconds, self._waiting = 0, 0, 0.0, 0.0
 
     def _report(self, runner: Runner) -> None:
-        share = self._waiting / self._seconds
-        figures = dict(images_per_second=get_world_size() * self._images / self._seconds, data_share=share)
+        figures = dict(
+            images_per_second=get_world_size() * self._images / self._seconds,
+            data_share=self._waiting / self._seconds,
+        )
         for name, value in figures.items():
             runner.message_hub.update_scalar(f'train/{name}', value, resumed=False)
-        if self._iterations + 1 < self._interval:  # short epochs: go on until there is enough to judge
-            return
-        if share > self.warn_above and self._intervals and not self._warned:
-            runner.logger.warning(f'{share:.0%} of the training time is waiting for data: {_remedy(runner)}')
-            self._warned = True
-        self._intervals += 1
         self._reset()
-
-
-def _remedy(runner: Runner) -> str:
-    """Which setting to change."""
-    loader = runner.train_dataloader
-    images = getattr(loader.dataset, 'images', None)
-    if isinstance(images, Tensor):
-        if loader.num_workers:
-            return (
-                'the images are in memory, where workers only cost: set train_dataloader.num_workers=0 and '
-                'persistent_workers=False.'
-            )
-        if images.device.type == 'cpu' and next(runner.model.parameters()).is_cuda:
-            return "keep the images on the GPU: set train_dataloader.dataset.device='cuda'."
-        return 'the network is done before the next batch is indexed: a larger train_dataloader.batch_size helps.'
-    cores = os.cpu_count() or 1
-    if loader.num_workers < cores:
-        return (
-            f'raise train_dataloader.num_workers (it is {loader.num_workers}, the machine has {cores} cores), or '
-            'take an in-memory data set where the images fit.'
-        )
-    if not loader.persistent_workers:
-        return 'set train_dataloader.persistent_workers=True, or take an in-memory data set where the images fit.'
-    return 'take an in-memory data set where the images fit, or store them smaller: every core loads already.'

@@ -70,6 +70,11 @@ class TeacherEnsemble(nn.Module):
         return ' + '.join(teacher.name for teacher in self.teachers)
 
     @property
+    def is_random(self) -> bool:
+        """Whether the config asks for random weights of any."""
+        return any(getattr(teacher, 'is_random', False) for teacher in self.teachers)
+
+    @property
     def num_classes(self) -> int:
         """The number of its outputs."""
         return self.teachers[0].num_classes

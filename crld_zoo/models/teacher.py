@@ -88,7 +88,8 @@ class Teacher(nn.Module):
         self.expected_top1 = expected_top1
         self.dtype = _dtype(dtype)
         self.network = sources.build_recipe(recipe, checkpoint or sources.OWN, trust_pickle=trust_pickle)
-        if checkpoint == sources.RANDOM:
+        self.is_random = checkpoint == sources.RANDOM
+        if self.is_random:
             print_log(f'the teacher {self.name} has random weights, as its config asks', logger='current')
         outputs = sources.count_classes(self.network)
         if num_classes is not None and outputs != num_classes:

@@ -1,4 +1,4 @@
-"""The hook that prints the throughput and names what holds it up."""
+"""The hook that logs the throughput."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from mmengine.hooks import LoggerHook
 from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 
-from crld_zoo.engine.throughput import ThroughputHook, _remedy
-from crld_zoo.errors import InputError
+from crld_zoo.engine.throughput import ThroughputHook
 
 
 class Loader(SimpleNamespace):
@@ -71,7 +70,7 @@ def iterate(hook: ThroughputHook, run: Run, clock: list, index: int, wait: float
 
 def test_figures_are_means_since_the_last_ones(clock, request):
     run = Run(request.node.name, interval=4)
-    hook = begun(ThroughputHook(warn_above=1), run)
+    hook = begun(ThroughputHook(), run)
     for index in range(3):
         iterate(hook, run, clock, index, wait=0.1, work=0.3)
     assert not run.message_hub.log_scalars, 'nothing before the interval is over'
@@ -86,7 +85,7 @@ def test_figures_are_means_since_the_last_ones(clock, request):
 
 
 def test_the_time_between_epochs_does_not_count(clock, request):
-    run, hook = Run(request.node.name, interval=3), ThroughputHook(warn_above=1)
+    run, hook = Run(request.node.name, interval=3), ThroughputHook()
     hook.before_train(run)
     for epoch in range(2):
         hook.before_train_epoch(run)
@@ -98,7 +97,7 @@ def test_the_time_between_epochs_does_not_count(clock, request):
 
 def test_a_validation_within_an_epoch_does_not_count(clock, request):
     run = Run(request.node.name, interval=4)
-    hook = begun(ThroughputHook(warn_above=1), run)
+    hook = begun(ThroughputHook(), run)
     for index in range(4):
         iterate(hook, run, clock, index, wait=0.1, work=0.4)
         clock[0] += 1000
@@ -112,40 +111,6 @@ def test_short_epochs_are_logged_at_their_end(clock, request):
     for index in range(2):
         iterate(hook, run, clock, index, wait=0.5, work=0.5)
     assert run.figures() == pytest.approx((8.0, 0.5))
-
-
-def test_it_warns_once_and_not_for_the_start(clock, request):
-    run = Run(request.node.name, interval=5)
-    hook = begun(ThroughputHook(warn_above=0.2), run)
-    for index in range(5):
-        iterate(hook, run, clock, index, wait=9.0, work=1.0)
-    assert not run.warnings, 'the first interval starts the workers'
-    for index in range(5, 20):
-        iterate(hook, run, clock, index, wait=1.0, work=1.0)
-    (warning,) = run.warnings
-    assert 'of the training time is waiting for data: raise train_dataloader.num_workers' in warning
-
-
-def test_it_does_not_warn_of_a_good_loader(clock, request):
-    run = Run(request.node.name, interval=5)
-    hook = begun(ThroughputHook(warn_above=0.2), run)
-    for index in range(30):
-        iterate(hook, run, clock, index, wait=0.19, work=0.81)
-    assert not run.warnings
-
-
-@pytest.mark.parametrize(
-    ('loader', 'setting'),
-    [
-        (dict(num_workers=0), 'num_workers (it is 0'),
-        (dict(num_workers=10_000), 'persistent_workers=True'),
-        (dict(num_workers=10_000, persistent_workers=True), 'in-memory data set'),
-        (dict(num_workers=2, dataset=SimpleNamespace(images=torch.zeros(1))), 'num_workers=0'),
-        (dict(num_workers=0, dataset=SimpleNamespace(images=torch.zeros(1))), 'batch_size'),
-    ],
-)
-def test_the_setting_to_change_is_named(request, loader, setting):
-    assert setting in _remedy(Run(request.node.name, **loader))
 
 
 def test_the_figures_are_in_the_ordinary_log(recipe, tmp_path):
@@ -170,9 +135,3 @@ def test_the_figures_are_in_the_ordinary_log(recipe, tmp_path):
     for line in lines:
         assert float(line.split('images_per_second: ')[1].split()[0]) > 0
         assert 0 < float(line.split('data_share: ')[1].split()[0]) < 1
-
-
-@pytest.mark.parametrize('options', [dict(warn_above=0), dict(warn_above=1.5)])
-def test_impossible_options(options):
-    with pytest.raises(InputError, match='ThroughputHook: warn_above is a share'):
-        ThroughputHook(**options)

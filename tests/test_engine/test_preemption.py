@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -11,9 +12,11 @@ import time
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.registry import FUNCTIONS
 
 from crld_zoo.engine import PREEMPTED, PreemptionHook, preemption, stopping_in_order
 from crld_zoo.errors import InputError
+from crld_zoo.registry import HOOKS
 
 from . import tiny_run
 
@@ -36,7 +39,7 @@ def told_to_stop(work_dir, hook: Hook, **changes) -> None:
     assert caught.value.code == PREEMPTED == 75
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_it_stops_after_the_iteration_and_resumes(tmp_path, number):
     told_to_stop(tmp_path / 'run', Signal(number))
     assert torch.load(tmp_path / 'run' / 'snapshot.pth')['meta']['iter'] == 9
@@ -75,6 +78,26 @@ def test_the_handlers_are_put_back():
     with stopping_in_order():
         assert [signal.getsignal(number) for number in preemption.SIGNALS] != before
     assert [signal.getsignal(number) for number in preemption.SIGNALS] == before
+
+
+def test_a_signal_that_was_ignored_from_the_start_stays_ignored(tmp_path):
+    """As nohup starts its command."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stopping_in_order():
+            assert tiny_run.train(tmp_path, hooks=[Signal(signal.SIGHUP)]).iter == 24
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_signals_that_a_platform_lacks_are_left_out(monkeypatch):
+    for name in ('SIGUSR1', 'SIGHUP'):  # Windows
+        monkeypatch.delattr(signal, name)
+    module = importlib.util.module_from_spec(importlib.util.find_spec('crld_zoo.engine.preemption'))
+    monkeypatch.setattr(HOOKS, 'register_module', lambda: lambda hook: hook)
+    monkeypatch.setattr(FUNCTIONS, 'register_module', lambda: lambda function: function)
+    module.__spec__.loader.exec_module(module)
+    assert module.SIGNALS == (signal.SIGTERM,)
 
 
 _TWICE = """

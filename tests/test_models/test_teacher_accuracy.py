@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from crld_zoo.datasets import InMemoryDataset, as_batch
 from crld_zoo.engine import teacher_check
-from crld_zoo.engine.teacher_check import RECORDS, TeacherAccuracyHook, measure_accuracy
+from crld_zoo.engine.teacher_check import RECORDS, TeacherAccuracyHook, guesses, measure_accuracy
 from crld_zoo.errors import InputError
 from crld_zoo.models.ensemble import TeacherEnsemble
 from crld_zoo.networks.sources import build_network
@@ -109,6 +109,7 @@ def test_it_logs_keeps_and_does_not_measure_again(tmp_path, caplog):
 def test_other_weights_and_other_data_are_measured_anew(tmp_path):
     TeacherAccuracyHook().before_train(runner(tmp_path, BrightestQuarter()))
     for teacher, val in ((BrightestQuarter(shift=1), None), (BrightestQuarter(), loader(wrong=1))):
+        teacher.is_random = True
         TeacherAccuracyHook().before_train(runner(tmp_path, teacher, val))
         assert teacher.calls == 5
     assert len(json.loads((tmp_path / RECORDS).read_text())) == 3
@@ -151,10 +152,38 @@ def test_a_negative_tolerance_is_refused():
 
 def test_members_of_an_ensemble_are_judged_by_themselves(tmp_path):
     good, bad = BrightestQuarter(expected_top1=81.82), BrightestQuarter(expected_top1=81.82, shift=1)
-    ensemble = TeacherEnsemble([good, BrightestQuarter(shift=2)], weights=[0.9, 0.1])
-    TeacherAccuracyHook().before_train(runner(tmp_path, ensemble))
-    with pytest.raises(InputError, match='quarter'):
-        TeacherAccuracyHook().before_train(runner(tmp_path, TeacherEnsemble([good, bad], weights=[0.9, 0.1])))
+    guessing = BrightestQuarter(shift=2)
+    TeacherAccuracyHook().before_train(runner(tmp_path, TeacherEnsemble([good, BrightestQuarter()])))
+    for spoiled, said in ((bad, 'far below'), (guessing, 'guessing')):
+        with pytest.raises(InputError, match=f'quarter .*{said}'):
+            TeacherAccuracyHook().before_train(runner(tmp_path, TeacherEnsemble([good, spoiled], weights=[0.9, 0.1])))
+
+
+@pytest.mark.parametrize('shift', [1, 2, 3])
+def test_classes_in_another_order_show_without_an_expectation(tmp_path, shift):
+    teacher = BrightestQuarter(shift=shift)
+    with pytest.raises(InputError, match='22 images cannot tell from guessing among 4 classes'):
+        TeacherAccuracyHook().before_train(runner(tmp_path, teacher))
+    teacher.is_random = True  # as its config asks
+    TeacherAccuracyHook().before_train(runner(tmp_path, teacher))
+
+
+@pytest.mark.parametrize(
+    ('right', 'images', 'classes', 'answer'),
+    [
+        (50, 50_000, 1000, True),
+        (60, 50_000, 1000, True),
+        (75, 50_000, 1000, False),
+        (0, 100, 2, True),
+        (50, 100, 2, True),
+        (63, 100, 2, False),
+        (7, 7, 2, False),  # 1 in 128
+        (6, 7, 2, True),
+        (0, 6, 2, False),  # nobody can show anything with six images
+    ],
+)
+def test_who_guesses(right, images, classes, answer):
+    assert guesses(right, images, classes) is answer
 
 
 def test_without_a_teacher_or_validation_data_nothing_is_measured(tmp_path, caplog):
