@@ -2,7 +2,15 @@
 
 from . import backbones, classifiers  # noqa: F401  registers them
 from .sources import build_network, count_classes, resolve
-from .taps import Taps
+from .taps import Taps, pre_activation_norms
 from .weights import load_weights, read_weights
 
-__all__ = ['Taps', 'build_network', 'count_classes', 'load_weights', 'read_weights', 'resolve']
+__all__ = [
+    'Taps',
+    'build_network',
+    'count_classes',
+    'load_weights',
+    'pre_activation_norms',
+    'read_weights',
+    'resolve',
+]

@@ -49,8 +49,10 @@ def fold_batch_norms(network: nn.Module, name: str, sizes: Sequence[int]) -> int
     def fold(some: list) -> bool:
         paths = {module: path for path, module in network.named_modules()}
         for convolution, norm in some:
-            network.set_submodule(paths[convolution], fuse_conv_bn_eval(convolution, norm))
-            network.set_submodule(paths[norm], nn.Identity().eval())
+            fused, nothing = fuse_conv_bn_eval(convolution, norm), nn.Identity().eval()
+            fused.folded_with, nothing.folded_with = paths[norm], paths[convolution]  # which taps ask for
+            network.set_submodule(paths[convolution], fused)
+            network.set_submodule(paths[norm], nothing)
         if (network(image) - answer).norm() <= _CLOSE * answer.norm():
             return True
         for pair in some:

@@ -33,14 +33,15 @@ class ShuffleUnit(nn.Module):
         self.bn2 = nn.BatchNorm2d(hidden)
         self.conv3 = nn.Conv2d(hidden, own_channels, 1, groups=GROUPS, bias=False)
         self.bn3 = nn.BatchNorm2d(own_channels)
+        self.relu = nn.ReLU()  # a module, so that what enters it can be tapped
 
     def forward(self, x: Tensor) -> Tensor:
         out = channel_shuffle(F.relu(self.bn1(self.conv1(x))), self.groups)
         out = F.relu(self.bn2(self.conv2(out)))  # the paper has no activation here; the reference networks do
         out = self.bn3(self.conv3(out))
         if self.stride == 2:
-            return F.relu(torch.cat([out, F.avg_pool2d(x, 3, 2, 1)], 1))
-        return F.relu(out + x)
+            return self.relu(torch.cat([out, F.avg_pool2d(x, 3, 2, 1)], 1))
+        return self.relu(out + x)
 
 
 @MODELS.register_module()

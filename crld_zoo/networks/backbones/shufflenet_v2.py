@@ -29,13 +29,14 @@ class PlainUnit(nn.Module):
         self.bn2 = nn.BatchNorm2d(half)
         self.conv3 = nn.Conv2d(half, half, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(half)
+        self.relu = nn.ReLU()  # a module, so that what enters it can be tapped
 
     def forward(self, x: Tensor) -> Tensor:
         passed, out = x.chunk(2, 1)
         out = F.relu(self.bn1(self.conv1(out)))
         out = self.bn2(self.conv2(out))
-        out = F.relu(self.bn3(self.conv3(out)))
-        return channel_shuffle(torch.cat([passed, out], 1), 2)
+        out = self.bn3(self.conv3(out))
+        return self.relu(channel_shuffle(torch.cat([passed, out], 1), 2))  # what passed is activated already
 
 
 class DownUnit(nn.Module):
@@ -54,12 +55,13 @@ class DownUnit(nn.Module):
         self.bn4 = nn.BatchNorm2d(half)
         self.conv5 = nn.Conv2d(half, half, 1, bias=False)
         self.bn5 = nn.BatchNorm2d(half)
+        self.relu = nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        left = F.relu(self.bn2(self.conv2(self.bn1(self.conv1(x)))))
+        left = self.bn2(self.conv2(self.bn1(self.conv1(x))))
         right = F.relu(self.bn3(self.conv3(x)))
-        right = F.relu(self.bn5(self.conv5(self.bn4(self.conv4(right)))))
-        return channel_shuffle(torch.cat([left, right], 1), 2)
+        right = self.bn5(self.conv5(self.bn4(self.conv4(right))))
+        return self.relu(channel_shuffle(torch.cat([left, right], 1), 2))
 
 
 @MODELS.register_module()
@@ -84,7 +86,6 @@ class CIFARShuffleNetV2(StagedBackbone):
             channels = width
         self.conv2 = nn.Conv2d(channels, LAST_CHANNELS, 1, bias=False)
         self.bn2 = nn.BatchNorm2d(LAST_CHANNELS)
-        self.relu = nn.ReLU()
         self.relu = nn.ReLU()
         self.feat_dim = LAST_CHANNELS
 

@@ -26,6 +26,9 @@ class StagedBackbone(BaseBackbone):
         InputError: There is no such stage.
     """
 
+    stage_taps: Sequence[str] = ()
+    """Paths of what ends the stages of :mod:`crld_zoo.networks.taps`, where the rules there do not find it."""
+
     def __init__(self, out_indices: Sequence[int], stages: int, init_cfg: dict | list | None):
         super().__init__(init_cfg)
         if not out_indices or not all(-stages <= index < stages for index in out_indices):

@@ -35,6 +35,8 @@ class CIFARVGG(StagedBackbone):
         InputError: There is no such depth.
     """
 
+    stage_taps = ('block1', 'block2', 'block3', 'block4')
+
     def __init__(self, depth: int, out_indices: Sequence[int] = (4,), init_cfg: dict | list | None = KAIMING):
         super().__init__(out_indices, 5, init_cfg)
         if depth not in CONVOLUTIONS:

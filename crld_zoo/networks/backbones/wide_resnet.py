@@ -55,6 +55,8 @@ class WideResNet(StagedBackbone):
         InputError: The depth is not 6 n + 4.
     """
 
+    stage_taps = ('block1', 'block2', 'block3')  # signed, as published methods on features take them
+
     def __init__(
         self,
         depth: int,
