@@ -13,6 +13,8 @@ from crld_zoo.errors import InputError
 
 from .testers import begin, check_golden_row, check_oracle, close, golden, kl, random_batch, softmax, spread, total
 
+WHERE = dict(level=dict(distiller=dict(type='MLLD')))
+
 
 def standardized(base):
     """The decorated class as a class of its own, with the options of ``base``."""

@@ -12,6 +12,8 @@ from crld_zoo.distillers import TfNKD, tf_nkd_loss
 
 from .testers import SHAPES, close, golden, leaf, logits_of, random_batch, softmax
 
+STOPPED_GRADIENT = True
+
 
 @pytest.mark.parametrize('row', golden('tf_nkd'))
 def test_reference_numbers(row):

@@ -1,22 +1,29 @@
-"""What the tests of every distiller share: reference rows, random batches, and checks that each method runs.
+"""What the tests of every distiller share: reference rows, batches with all that a distiller asks for, checks.
+
+``distiller, batch = prepared(FitNet(), 6, 5)`` stands where a training stands after its first step;
+``distiller(*batch.predictions())`` is the next one.
 
 The oracles are written with Python's floats and loops, from the formulas, and share nothing with the package.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import inspect
+import itertools
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from crld_zoo.distillers import Distiller, PairDistiller, Prediction, Progress
+from crld_zoo.distillers import Distiller, Networks, PairDistiller, Prediction, Progress, TrainingData
 from crld_zoo.errors import InputError
+from crld_zoo.networks import Taps
 
 ROWS = json.loads((Path(__file__).parents[1] / 'data' / 'golden.json').read_text(encoding='utf-8'))
 SHAPES = [(1, 2), (1, 7), (8, 2), (4, 3), (3, 50)]
@@ -69,6 +76,257 @@ def random_batch(
     student = {view: Prediction(logits(one).requires_grad_()) for view in ('weak', 'strong')}
     teacher = {view: Prediction(logits(sure)) for view in ('weak', 'strong')}
     return student, teacher, torch.randint(k, (n,), generator=generator)
+
+
+class TinyNetwork(nn.Module):
+    """Four stages of two convolutions, 16 to 2 pixels wide, and a linear layer after the mean."""
+
+    def __init__(self, widths: Sequence[int], num_classes: int) -> None:
+        super().__init__()
+
+        def block(inputs: int, outputs: int, stride: int) -> list[nn.Module]:
+            return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+        self.stages = nn.Sequential(
+            *(
+                nn.Sequential(*block(before, width, 1 if number == 0 else 2), *block(width, width, 1))
+                for number, (before, width) in enumerate(itertools.pairwise((3, *widths)))
+            )
+        )
+        self.fc = nn.Linear(widths[-1], num_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.fc(self.stages(images).mean((2, 3)))
+
+
+IMAGE = (3, 16, 16)
+
+
+@functools.cache
+def networks(num_classes: int) -> Networks:
+    """A student and a wider teacher."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return Networks(*(TinyNetwork(widths, num_classes).eval() for widths in ((4, 6, 8, 8), (6, 8, 12, 16))))
+
+
+@functools.cache
+def feature_shape(side: str, tap: str, num_classes: int) -> tuple[int, ...]:
+    """The shape of a tap of the student or the teacher, without the batch."""
+    network, images = getattr(networks(num_classes), side), torch.zeros(2, *IMAGE)
+    with torch.no_grad():
+        return tuple(Taps(network, [tap], images).run(network, images)[1][tap].shape[1:])
+
+
+Leaves = dict[str, dict[str, Tensor]]
+"""What the predictions of a network are made from: by view, then ``'logits'``, ``'images'`` or the name of a tap."""
+
+
+@dataclasses.dataclass
+class Batch:
+    """Predictions that can be made again from other leaves: rows of them, another type, one without its graph.
+
+    Attributes:
+        student: Collect gradients.
+        teacher: Have no gradient, but for the images.
+        target: Class indices ``(N,)``.
+        samples: Numbers of the samples, ``(N,)``.
+        rows: How many rows a sample has, by view; 1 where nothing is said.
+    """
+
+    student: Leaves
+    teacher: Leaves
+    target: Tensor
+    samples: Tensor
+    rows: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def predictions(self) -> tuple[Views, Views, Tensor]:
+        """The arguments of a distiller."""
+        return self.views('student'), self.views('teacher'), self.target
+
+    def views(self, side: str) -> Views:
+        return {view: _prediction(leaves, self.samples) for view, leaves in getattr(self, side).items()}
+
+    def map(self, change: Callable[[Tensor, str, str], Tensor], sides: Sequence[str] = ('student', 'teacher')) -> Batch:
+        """The batch with every leaf changed by ``change(leaf, view, name)``; what collected gradients does so again."""
+        return dataclasses.replace(
+            self,
+            **{
+                side: {
+                    view: {
+                        name: change(leaf.detach(), view, name).clone().requires_grad_(leaf.requires_grad)
+                        for name, leaf in leaves.items()
+                    }
+                    for view, leaves in getattr(self, side).items()
+                }
+                for side in sides
+            },
+        )
+
+    def __getitem__(self, rows: slice) -> Batch:
+        """Some of the samples."""
+
+        def own(leaf: Tensor, view: str, name: str) -> Tensor:
+            return leaf.unflatten(0, (-1, self.rows.get(view, 1)))[rows].flatten(0, 1)
+
+        return dataclasses.replace(self.map(own), target=self.target[rows], samples=self.samples[rows])
+
+    def to(self, dtype: torch.dtype) -> Batch:
+        """The logits in a type, all else at least in fp32, as networks' predictions reach a distiller."""
+        wide = dtype if dtype == torch.float64 else torch.float32
+        return self.map(lambda leaf, view, name: leaf.to(dtype if name == 'logits' else wide))
+
+    def gradients(self, side: str = 'student') -> dict[tuple[str, str], Tensor | None]:
+        """The gradient of each leaf by view and name, without those of the images."""
+        return {
+            (view, name): leaf.grad
+            for view, leaves in getattr(self, side).items()
+            for name, leaf in leaves.items()
+            if name != 'images'
+        }
+
+
+def _prediction(leaves: dict[str, Tensor], samples: Tensor) -> Prediction:
+    logits, features, images = leaves['logits'], {}, leaves.get('images')
+    if images is not None:  # the logits depend on the images, and not in a straight line
+        pixels = images.flatten(1)
+        weight = torch.linspace(-1, 1, pixels.shape[1] * logits.shape[1], dtype=pixels.dtype).sin()
+        logits = logits + (pixels @ weight.view(-1, logits.shape[1])).tanh().to(logits.dtype)
+    for tap, leaf in leaves.items():
+        if tap.startswith('class_maps'):  # the logits are their mean
+            features[tap] = logits[:, :, None, None] + (leaf - leaf.mean((2, 3), keepdim=True))
+        elif tap not in ('logits', 'images'):
+            features[tap] = leaf
+    return Prediction(logits, features, images, samples.repeat_interleave(len(logits) // len(samples)))
+
+
+def random_predictions(
+    distiller: Distiller,
+    n: int,
+    k: int,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    scale: float = 2.0,
+    rows: Mapping[str, int] | None = None,
+) -> Batch:
+    """Predictions with all that a distiller reads: its taps, images and sample numbers, on its views and both common.
+
+    Logits are as in :func:`random_batch`; maps after an activation are not negative.
+    """
+    rows, samples = rows or {}, (torch.arange(n) * 7 + seed) % SIZE
+    generator = torch.Generator().manual_seed(1000 * n + k + seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    def leaves(side: str, view: str, taps: Sequence[str]) -> dict[str, Tensor]:
+        n_rows = n * rows.get(view, 1)
+        scales = torch.linspace(0.2, 3 * scale, n_rows)[:, None] if side == 'teacher' else scale
+        made = {'logits': scales * normal(n_rows, k)}
+        for tap in taps:
+            value = normal(n_rows, *feature_shape(side, tap, k))
+            made[tap] = value if tap.endswith(':pre') or tap.startswith('class_maps') else value.abs()
+        return made
+
+    views = dict.fromkeys(('weak', 'strong', *distiller.student_views, *distiller.teacher_views))
+    student = {view: leaves('student', view, distiller.student_taps) for view in views}
+    teacher = {view: leaves('teacher', view, distiller.teacher_taps) for view in views}
+    batch = Batch(student, teacher, labels(k)[samples], samples, rows).to(dtype)
+    for each in batch.student.values():
+        for leaf in each.values():
+            leaf.requires_grad_()
+    if distiller.needs_images:
+        for view in views:
+            images = normal(n * rows.get(view, 1), *IMAGE).to(next(iter(batch.student[view].values())).dtype)
+            batch.student[view]['images'] = batch.teacher[view]['images'] = images.requires_grad_()
+    return batch
+
+
+SIZE = 61
+"""How many samples the training set has, of which the tests' batches are."""
+
+
+def labels(k: int) -> Tensor:
+    """The label of each sample number; all classes occur."""
+    return torch.arange(SIZE) * 5 % k
+
+
+def prepared(
+    distiller: Distiller,
+    n: int,
+    k: int,
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float64,
+    scale: float = 2.0,
+    rows: Mapping[str, int] | None = None,
+    epoch: int = 240,
+    steps: int = 1,
+) -> tuple[Distiller, Batch]:
+    """A distiller as it stands in a training, and the next batch.
+
+    It was set up with a probe of two images and two small networks, connected with a training set, told the epoch,
+    and has seen ``steps`` batches. Its parameters are of the batch's type, at least fp32.
+    """
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        probe = random_predictions(distiller, 2, k, seed=seed + 50, dtype=torch.float32, rows=rows)
+        with torch.no_grad():
+            student, teacher, _ = _detached(probe)
+            distiller.setup(student, teacher if distiller.needs_teacher else {}, networks(k))
+            distiller.connect(TrainingData(SIZE, k, labels(k)))
+        distiller.to(dtype if dtype == torch.float64 else torch.float32)
+    begin(distiller, epoch)
+    for step in range(steps):
+        batch = random_predictions(distiller, n, k, seed=seed + 60 + step, dtype=dtype, scale=scale, rows=rows)
+        observe(distiller, batch)
+    return distiller, random_predictions(distiller, n, k, seed=seed, dtype=dtype, scale=scale, rows=rows)
+
+
+def losses(distiller: Distiller, batch: Batch) -> dict[str, Tensor]:
+    """The losses of a batch; what is random in them is drawn from seed 0."""
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return distiller(*needed(distiller, batch.predictions()))
+
+
+def pair(distiller: PairDistiller, batch: Batch, student_view: str = '', teacher_view: str = '') -> Tensor:
+    """The pair loss ``(N,)`` of a batch, of the distiller's own views unless others are named."""
+    student, teacher, target = batch.predictions()
+    student_view, teacher_view = student_view or distiller.student_view, teacher_view or distiller.teacher_view
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        return distiller.pair(student[student_view], teacher[teacher_view], target)
+
+
+def observe(distiller: Distiller, batch: Batch) -> None:
+    """Show it a step, as a training does: the forward pass, then what was predicted."""
+    losses(distiller, batch)
+    with torch.no_grad():
+        distiller.observe(*needed(distiller, _detached(batch)))
+
+
+def _detached(batch: Batch) -> tuple[Views, Views, Tensor]:
+    student, teacher, target = batch.predictions()
+    return (
+        *(
+            {
+                view: Prediction(
+                    p.logits.detach(), {tap: f.detach() for tap, f in p.features.items()}, samples=p.samples
+                )
+                for view, p in predictions.items()
+            }
+            for predictions in (student, teacher)
+        ),
+        target,
+    )
+
+
+def needed(distiller: Distiller, predictions: tuple[Views, Views, Tensor]) -> tuple[Views, Views, Tensor]:
+    """The arguments of a distiller, without the teacher where none runs."""
+    student, teacher, target = predictions
+    return student, teacher if distiller.needs_teacher else {}, target
 
 
 # The checks that each method's file runs.
