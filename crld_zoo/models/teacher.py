@@ -79,15 +79,15 @@ class Teacher(nn.Module):
         super().__init__()
         if (mean is None) != (std is None):
             raise InputError('a teacher needs both mean and std, or neither')
-        recipe = sources.resolve(model, num_classes=num_classes)
-        self.name = recipe.name
-        self.mean, self.std = (recipe.mean, recipe.std) if mean is None else (mean, std)
+        spec = sources.resolve(model, num_classes=num_classes)
+        self.name = spec.name
+        self.mean, self.std = (spec.mean, spec.std) if mean is None else (mean, std)
         _check_normalization(self.mean, self.std, self.name)
-        self.bgr = recipe.bgr if bgr is None else bgr
-        self.size = recipe.size if size is None else size
+        self.bgr = spec.bgr if bgr is None else bgr
+        self.size = spec.size if size is None else size
         self.expected_top1 = expected_top1
         self.dtype = _dtype(dtype)
-        self.network = sources.build_recipe(recipe, checkpoint or sources.OWN, trust_pickle=trust_pickle)
+        self.network = sources.build_from_spec(spec, checkpoint or sources.OWN, trust_pickle=trust_pickle)
         self.is_random = checkpoint == sources.RANDOM
         if self.is_random:
             print_log(f'the teacher {self.name} has random weights, as its config asks', logger='current')

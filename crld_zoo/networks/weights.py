@@ -14,11 +14,8 @@ failure of distillation, and it never announces itself.
 
 from __future__ import annotations
 
-import argparse
 import os
-import pickle
 import re
-import zipfile
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -29,10 +26,11 @@ from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
+from crld_zoo.checkpoint_files import read_checkpoint
 from crld_zoo.errors import InputError, MissingFileError
 from crld_zoo.registry import MODELS
 
-from .backbones.known import KNOWN, classifier_config
+from .backbones.zoo import ZOO, classifier_config
 
 WRAPPERS = ('state_dict_ema', 'model_ema', 'ema', 'state_dict', 'model', 'model_state_dict', 'net', 'network')
 """Keys under which files keep the weights, the averaged ones first. MMEngine stores its averaged weights as
@@ -135,7 +133,7 @@ def read_weights(path: str | os.PathLike, *, trust_pickle: bool = False) -> dict
         InputError: The file is truncated, is no checkpoint, or wants to run code.
     """
     path = Path(path)
-    content = _read_safetensors(path) if path.suffix == '.safetensors' else _read_pickle(path, trust_pickle)
+    content = read_checkpoint(path, trust_pickle)
     weights = _unwrap(content)
     if not weights:
         held = f'a dict with the keys {_listed(content)}' if isinstance(content, Mapping) else type(content).__name__
@@ -143,42 +141,6 @@ def read_weights(path: str | os.PathLike, *, trust_pickle: bool = False) -> dict
             f'{path} holds no weights but {held}; expected a state dict, or one under any of {", ".join(WRAPPERS)}'
         )
     return weights
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise InputError(f'reading {path} needs safetensors: pip install safetensors') from error
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise InputError(f'{path} is truncated or not a safetensors file ({error}); fetch it again') from error
-
-
-def _read_pickle(path: Path, trust_pickle: bool):
-    try:
-        # Training scripts of torchvision and timm keep their command line in the file; a Namespace runs no code.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location='cpu', weights_only=not trust_pickle)
-    except pickle.UnpicklingError as error:
-        asked = re.search(r'GLOBAL (\S+)', str(error))
-        if asked is None and not zipfile.is_zipfile(path):
-            raise InputError(
-                f'{path} is not a checkpoint (an HTML page saved under its name, perhaps); fetch it again'
-            ) from error
-        raise InputError(
-            f'{path} is a pickle that wants to run code ({asked[1] if asked else error}), refused; '
-            'for a file whose origin you trust set trust_pickle=True, or save its plain state dict '
-            'again'
-        ) from error
-    except (RuntimeError, EOFError, KeyError, ValueError, AttributeError, IndexError, ImportError) as error:
-        raise InputError(
-            f'{path} is truncated or not a checkpoint ({type(error).__name__}: '
-            f'{str(error).splitlines()[0][:120] if str(error) else "empty file"}); '
-            'fetch it again'
-        ) from error
 
 
 def _unwrap(content) -> dict[str, Tensor]:
@@ -262,14 +224,14 @@ def _misfit(path: Path, found: Mapping[str, torch.Size], own: Mapping[str, torch
 def identify(shapes: Mapping[str, torch.Size]) -> list[str]:
     """The zoo's known architectures whose names and shapes are these; the number of classes does not matter."""
     wanted = _signature(shapes)
-    return [name for name, signature in _known_signatures().items() if signature == wanted]
+    return [name for name, signature in _zoo_signatures().items() if signature == wanted]
 
 
 @cache
-def _known_signatures() -> dict[str, dict]:
+def _zoo_signatures() -> dict[str, dict]:
     signatures = {}
     with DefaultScope.overwrite_default_scope('crld_zoo'):  # mmpretrain's classifiers find the zoo's parts by it
-        for name in KNOWN:
+        for name in ZOO:
             weights = MODELS.build(classifier_config(name, num_classes=2)).state_dict()
             signatures[f'crld_zoo::{name}'] = _signature({key: value.shape for key, value in weights.items()})
     return signatures

@@ -15,7 +15,7 @@ from crld_zoo.networks.backbones import (
     MobileNetV1,
     WideResNet,
 )
-from crld_zoo.networks.backbones.known import KNOWN
+from crld_zoo.networks.backbones.zoo import ZOO
 from crld_zoo.networks.sources import build_network
 
 PARAMETERS = {
@@ -50,7 +50,7 @@ def test_mobilenet_v1_counts_as_published_for_imagenet():
     assert sum(parameter.numel() for parameter in network.parameters()) == 4_231_976
 
 
-@pytest.mark.parametrize('name', [name for name in KNOWN if not name.endswith('_imagenet')])
+@pytest.mark.parametrize('name', [name for name in ZOO if not name.endswith('_imagenet')])
 def test_every_known_network_classifies_and_trains(name):
     network = build_network(f'crld_zoo::{name}', num_classes=5)
     logits = network(torch.randn(2, 3, 32, 32))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from crld_zoo.networks.backbones import known
+from crld_zoo.networks.backbones import zoo
 from crld_zoo.networks.folding import fold_batch_norms
 from crld_zoo.networks.sources import build_network
 
@@ -40,7 +40,7 @@ def assert_same_answers(folded, network, images):
     torch.testing.assert_close(folded(images), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
 
 
-@pytest.mark.parametrize('name', sorted(known.KNOWN))
+@pytest.mark.parametrize('name', sorted(zoo.ZOO))
 def test_every_network_of_the_zoo_answers_as_before(name):
     torch.manual_seed(0)
     network = with_statistics(build_network(f'crld_zoo::{name}', num_classes=10))

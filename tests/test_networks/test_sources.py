@@ -14,7 +14,7 @@ from mmpretrain.structures import DataSample
 
 from crld_zoo.errors import InputError, MissingFileError, UnknownNameError
 from crld_zoo.models import Teacher
-from crld_zoo.networks.sources import SOURCES, Recipe, build_network, count_classes, resolve
+from crld_zoo.networks.sources import SOURCES, NetworkSpec, build_network, count_classes, resolve
 from crld_zoo.registry import MODELS
 
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
@@ -170,7 +170,7 @@ def test_a_random_student_is_still_initialized_by_the_runner():
 
 
 def test_another_source_is_one_function(monkeypatch):
-    monkeypatch.setitem(SOURCES, 'mine', lambda name, classes: Recipe(f'mine::{name}', classifier(classes)))
+    monkeypatch.setitem(SOURCES, 'mine', lambda name, classes: NetworkSpec(f'mine::{name}', classifier(classes)))
     assert count_classes(build_network('mine::anything', num_classes=3)) == 3
 
 

@@ -1,4 +1,4 @@
-"""The known networks by name, as mmpretrain classifiers.
+"""The networks of the zoo by name, as mmpretrain classifiers.
 
 They serve as the source ``crld_zoo::<name>``, and tell whose weights an unfitting checkpoint holds.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 X4 = (32, 64, 128, 256)
 
-KNOWN: dict[str, tuple[dict, int]] = {
+ZOO: dict[str, tuple[dict, int]] = {
     **{f'resnet{depth}': (dict(type='CIFARResNet', depth=depth), 64) for depth in (8, 14, 20, 32, 44, 56, 110)},
     **{f'resnet{depth}x4': (dict(type='CIFARResNet', depth=depth, widths=X4), 256) for depth in (8, 32)},
     **{
@@ -30,11 +30,11 @@ KNOWN: dict[str, tuple[dict, int]] = {
 
 
 def classifier_config(name: str, num_classes: int) -> dict:
-    """The config of a known network as an ``ImageClassifier``.
+    """The config of one of them as an ``ImageClassifier``.
 
     The head starts as the published networks' do, with PyTorch's own initialization instead of mmpretrain's.
     """
-    backbone, channels = KNOWN[name]
+    backbone, channels = ZOO[name]
     return dict(
         type='ImageClassifier',
         backbone=dict(backbone),

@@ -1,0 +1,90 @@
+"""What a source knows of a network, and how it is built from that."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mmengine.registry import DefaultScope
+from torch import nn
+
+from crld_zoo.errors import InputError, UnknownNameError, nearest_names
+from crld_zoo.registry import MODELS
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """What a source knows of a network before it is built.
+
+    Attributes:
+        name: How the log and the errors call it.
+        config: The classifier's config, for :data:`crld_zoo.registry.MODELS`.
+        mean: The mean that its inputs are normalized with: R, G, B, pixels in 0-255; None if unknown.
+        std: The standard deviation, likewise.
+        size: The side in pixels of the images that it was made for; None if unknown.
+        bgr: Whether it wants blue first.
+        weights: A path or URL of its own weights; None if it has none.
+        library: Options of the config with which the library fills the network itself, where it must; else None.
+        wanted: Whether the config itself asks for the weights.
+        misfit: Why its own weights do not fit the classes asked for, if so.
+        by_hand: What to do without a network, a clause of an error.
+    """
+
+    name: str
+    config: dict
+    mean: Sequence[float] | None = None
+    std: Sequence[float] | None = None
+    size: int | None = None
+    bgr: bool = False
+    weights: str | None = None
+    library: dict | None = None
+    wanted: bool = False
+    misfit: str = ''
+    by_hand: str = ''
+
+
+def build(config: dict, name: str) -> nn.Module:
+    """The classifier of a config."""
+    # mmpretrain's classifiers build their parts in mmpretrain's registry, which finds the zoo's by the default scope.
+    with DefaultScope.overwrite_default_scope('crld_zoo'):
+        for part in (config, *(config.get(key) for key in ('backbone', 'neck', 'head'))):
+            if isinstance(part, Mapping) and isinstance(part.get('type'), str) and MODELS.get(part['type']) is None:
+                known = {
+                    known
+                    for registry in (MODELS, MODELS.parent, MODELS.parent.parent)
+                    for known in registry.module_dict
+                }
+                raise UnknownNameError(
+                    f"unknown model '{part['type']}' in {name} ({nearest_names(part['type'], known)})"
+                )
+        return MODELS.build(copy.deepcopy(config))
+
+
+def build_with_library(spec: NetworkSpec) -> nn.Module:
+    """The classifier of a spec, with the weights that its library gives it."""
+    try:
+        return build(spec.config | spec.library, spec.name)
+    except Exception as error:
+        packages = {kind.__module__.split('.')[0] for kind in type(error).__mro__}
+        if not isinstance(error, OSError) and not packages & {'huggingface_hub', 'httpx', 'requests', 'urllib3'}:
+            raise
+        reason = (str(error).strip() or 'no reason given').splitlines()[0][:160]
+        raise InputError(
+            f'cannot get the weights of {spec.name} ({type(error).__name__}: {reason}); {spec.by_hand}'
+        ) from error
+
+
+def in_bytes(values: Sequence[float] | None) -> tuple[float, ...] | None:
+    """From the 0-1 scale of torchvision, timm and Hugging Face to pixels in 0-255."""
+    return None if values is None else tuple(round(255.0 * value, 4) for value in values)
+
+
+def head_misfit(name: str, classes: int, asked: int) -> str:
+    """Libraries replace a head of another size by a random one; this says instead why they shall not."""
+    if classes == asked:
+        return ''
+    return (
+        f'the weights of {name} have {classes} classes, not {asked}: leave num_classes out and name the classes '
+        'to take from it (classes=[…]), or give a checkpoint with that head'
+    )
