@@ -13,6 +13,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
+from mmengine.fileio import LocalBackend, register_backend
+
+from .files import write_atomically
 
 
 def _mend_torchvision_operators() -> None:
@@ -93,6 +96,23 @@ def _skip_multimodal_models() -> None:
 def _silence_mmcv_lite() -> None:
     """mmcv-lite (any version) warns that it has no deformable attention; no classifier of the zoo uses it."""
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+
+
+@register_backend('local', force=True, prefixes='')
+class AtomicBackend(LocalBackend):
+    """mmengine 0.10.7 writes files in place, so that a kill or a full disk leaves half of one under its name.
+
+    This takes the place of its backend for paths without a prefix, which all checkpoints go through: the regular ones,
+    the best and the published ones, and those that a hook of a plugin saves.
+    """
+
+    def put(self, obj: bytes, filepath: str) -> None:
+        """Write bytes."""
+        write_atomically(obj, filepath)
+
+    def put_text(self, obj: str, filepath: str, encoding: str = 'utf-8') -> None:
+        """Write text."""
+        write_atomically(obj.encode(encoding), filepath)
 
 
 def corrupts_memory_in_channels_last(network: torch.nn.Module) -> bool:

@@ -5,6 +5,7 @@ Ends with a table of what each scores on the test set. Needs no network and no G
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -30,7 +31,8 @@ STUDENTS = {
 
 
 def train(config: Path, work_dir: Path, options: list[str]) -> float:
-    """Run the command that a user would, and say so; the seconds it took."""
+    """Run the command that a user would, in a new folder, and say so; the seconds it took."""
+    shutil.rmtree(work_dir, ignore_errors=True)  # an earlier demo's
     command = ['tools/train.py', str(config.relative_to(ROOT)), '--work-dir', str(work_dir), *options]
     print(f'\n$ python {" ".join(command)}', flush=True)
     start = time.perf_counter()

@@ -16,7 +16,7 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='auto',
         metavar='CHECKPOINT',
-        help='go on from the newest whole checkpoint of the work directory, or from this one',
+        help='go on from the newest intact checkpoint of the work directory, or from this one',
     )
     parser.add_argument('--amp', action='store_true', help='bf16 autocast; the losses stay in fp32')
     parser.add_argument(

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.table import Table
 
-from crld_zoo.engine.storage import write_whole
 from crld_zoo.errors import InputError
+from crld_zoo.files import write_atomically
 
 from .compare import REFERENCE, Comparison
 from .step import PARTS, StepTimes
@@ -157,7 +157,7 @@ def check_writable(path: Path) -> None:
 def write_json(path: Path, record: dict) -> None:
     """Write a record with the command that made it."""
     record = dict(command=shlex.join(['python', *sys.argv]), **record)
-    write_whole((json.dumps(record, indent=2) + '\n').encode(), path)
+    write_atomically((json.dumps(record, indent=2) + '\n').encode(), path)
 
 
 def _table(title: str, *columns: str) -> Table:

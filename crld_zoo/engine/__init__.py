@@ -1,9 +1,8 @@
 """Training that loses nothing: checkpoints, exact resume, preemption, divergence."""
 
-from . import storage  # noqa: F401  first: it makes MMEngine's local storage write whole files
 from .amp import Bf16OptimWrapper
 from .checkpoint_hook import CheckpointHook
-from .checkpoints import check_fits, check_whole, find_resume_checkpoint, load_weights_only
+from .checkpoints import check_fits, find_resume_checkpoint, load_weights_only
 from .data_check import DataCheckHook
 from .distiller import DistillerHook
 from .divergence import DivergenceError, DivergenceHook
@@ -33,7 +32,6 @@ __all__ = [
     'TeacherAccuracyHook',
     'ThroughputHook',
     'check_fits',
-    'check_whole',
     'find_resume_checkpoint',
     'load_weights_only',
     'stopping_in_order',

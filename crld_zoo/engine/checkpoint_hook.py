@@ -10,10 +10,10 @@ import mmengine.hooks
 from mmengine.dist import is_main_process
 
 from crld_zoo.errors import InputError
+from crld_zoo.files import remove_unfinished, write_atomically
 from crld_zoo.registry import HOOKS
 
 from .checkpoints import RUN_FILE
-from .storage import remove_unfinished, write_whole
 
 _SNAPSHOT = 'snapshot.pth'
 
@@ -22,8 +22,8 @@ _SNAPSHOT = 'snapshot.pth'
 class CheckpointHook(mmengine.hooks.CheckpointHook):
     """MMEngine's hook, with nothing removed before its successor is safe.
 
-    Every file appears whole or not at all (:mod:`~crld_zoo.engine.storage`), ``last_checkpoint`` changes after the
-    checkpoint it names is whole, and outdated or surpassed checkpoints go after that.
+    Every file appears complete or not at all (:mod:`crld_zoo.files`), ``last_checkpoint`` changes after the
+    checkpoint it names is complete, and outdated or surpassed checkpoints go after that.
 
     Beside the regular checkpoints there may be one ``snapshot.pth``: the state in the middle of an epoch, saved every
     ``snapshot_interval`` iterations or when the run is told to stop. It goes when the next regular one is safe.
@@ -55,7 +55,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         if is_main_process():
             remove_unfinished(self.out_dir)
             remove_unfinished(runner.work_dir)
-            write_whole(runner.message_hub.get_info('run').encode(), Path(runner.work_dir, RUN_FILE))
+            write_atomically(runner.message_hub.get_info('run').encode(), Path(runner.work_dir, RUN_FILE))
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Note the time, by which :func:`~crld_zoo.engine.checkpoints.find_resume_checkpoint` tells the newest."""
@@ -115,7 +115,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
             backend_args=self.backend_args,
         )
         if is_main_process():
-            write_whole(self.last_ckpt.encode(), Path(runner.work_dir, 'last_checkpoint'))
+            write_atomically(self.last_ckpt.encode(), Path(runner.work_dir, 'last_checkpoint'))
 
     def _remove(self, path: str) -> None:
         if is_main_process() and self.file_backend.isfile(path):

@@ -1,4 +1,4 @@
-"""Checkpoint files: which one to go on from, whether it is whole, whether it fits."""
+"""Checkpoint files: which one to go on from, whether it is intact, whether it fits."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ _TO_RESUME = ('meta', 'message_hub', 'state_dict', 'optimizer')
 
 
 def find_resume_checkpoint(work_dir: str | Path) -> str | None:
-    """The newest whole checkpoint of a work directory's run, or None; what is skipped is logged with the reason.
+    """The newest intact checkpoint of a work directory's run, or None; what is skipped is logged with the reason.
 
-    Newest is the one saved last, by the time written inside, so names do not matter. Whole means that every byte is
+    Newest is the one saved last, by the time written inside, so names do not matter. Intact means that every byte is
     there and fits its checksum (``torch.load`` by itself does not notice a flipped bit), and that the file loads with
     ``weights_only=True``. Files without the optimizer (the best checkpoints) are no candidates, nor are those of an
     earlier run in the same folder.
@@ -61,7 +61,7 @@ def find_resume_checkpoint(work_dir: str | Path) -> str | None:
         candidates.append((content['meta'].get('saved_at', path.stat().st_mtime), path))
     for _, path in sorted(candidates, reverse=True):
         try:
-            check_whole(path)
+            check_checksums(path)
         except InputError as error:
             _log_skipped(error)
             continue
@@ -69,8 +69,8 @@ def find_resume_checkpoint(work_dir: str | Path) -> str | None:
     return None
 
 
-def read_seed(path: str | Path) -> int:
-    """The seed of the run that a checkpoint is of.
+def read_run(path: str | Path) -> tuple[str | None, int]:
+    """The name of the run that a checkpoint is of, None in files of MMEngine's own hook, and its seed.
 
     Raises:
         InputError: Training cannot be resumed from this file: it is missing or damaged, or holds only weights.
@@ -82,7 +82,7 @@ def read_seed(path: str | Path) -> int:
             f'{path} cannot be resumed from, it has no {", ".join(missing)}: resume from a regular '
             'checkpoint, or start from these weights with load_from.'
         )
-    return content['meta']['seed']
+    return content['message_hub']['runtime_info'].get('run'), content['meta']['seed']
 
 
 def load_weights_only(path: str | Path) -> dict:
@@ -94,11 +94,11 @@ def load_weights_only(path: str | Path) -> dict:
     if not Path(path).is_file():
         raise MissingFileError(f'there is no checkpoint {path}')
     if zipfile.is_zipfile(path):
-        check_whole(path)
+        check_checksums(path)
     return _read(Path(path))
 
 
-def check_whole(path: str | Path) -> None:
+def check_checksums(path: str | Path) -> None:
     """Check every byte of a checkpoint against its checksum.
 
     Raises:

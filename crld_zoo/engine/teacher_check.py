@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from crld_zoo.errors import InputError
+from crld_zoo.files import write_atomically
 from crld_zoo.registry import HOOKS
-
-from .storage import write_whole
 
 RECORDS = 'teacher_accuracy.json'
 """The file in the work dir that keeps what was measured."""
@@ -160,7 +159,7 @@ def _recall(path: Path, key: str) -> float | None:
 
 def _remember(path: Path, key: str, name: str, accuracy: float, images: int) -> None:
     records = {**_read(path), key: dict(teacher=name, top1=accuracy, images=images)}
-    write_whole(json.dumps(records, indent=1).encode(), path)
+    write_atomically(json.dumps(records, indent=1).encode(), path)
 
 
 def _read(path: Path) -> dict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import inspect
 import logging
@@ -10,6 +9,7 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from functools import wraps
 from pathlib import Path
 
@@ -20,10 +20,12 @@ from mmengine.dist import barrier, broadcast_object_list, get_rank, init_dist, i
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
-from crld_zoo.engine.checkpoints import check_fits, check_whole, find_resume_checkpoint, read_seed
+from crld_zoo.engine.checkpoints import check_checksums, check_fits
 from crld_zoo.engine.loops import EpochBasedTrainLoop
 from crld_zoo.engine.preemption import stopping_in_order
+from crld_zoo.engine.work_dir import occupied
 from crld_zoo.errors import InputError, MissingFileError, nearest_names
+from crld_zoo.files import NO_ROOM
 from crld_zoo.registry import DATASETS
 
 _CONFIGS = Path(__file__).parents[2] / 'configs'
@@ -35,7 +37,6 @@ _SAFEGUARDS = dict(
     preemption='PreemptionHook',
 )
 _WRITTEN_TO = ('out_dir', 'save_dir', 'out_file_path', 'tmpdir', 'json_trace_path')
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _AGAIN = 'then run the command again (a training: with --resume).'
 
 
@@ -54,7 +55,7 @@ def run_train(
     Args:
         config: The config file.
         work_dir: Where everything is written; None takes the config's, or ``work_dirs/<name of the config>``.
-        resume: True or 'auto' goes on from the newest whole checkpoint of the work directory (starts where there is
+        resume: True or 'auto' goes on from the newest intact checkpoint of the work directory (starts where there is
             none), a path from that checkpoint.
         amp: Run the forward pass under bfloat16 autocast.
         launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
@@ -63,10 +64,11 @@ def run_train(
         auto_scale_lr: Scale the learning rate from the config's ``auto_scale_lr.base_batch_size`` to the batch in use.
 
     Raises:
-        InputError: The config is missing or asks for what cannot be done; a checkpoint is damaged or does not fit.
+        InputError: The config is missing or asks for what cannot be done; the work directory is in use or holds another
+            run; a checkpoint is damaged or does not fit.
         SystemExit: With :data:`~crld_zoo.engine.preemption.PREEMPTED` where the process was told to stop.
     """
-    with stopping_in_order():
+    with stopping_in_order(), ExitStack() as held:
         cfg = load_config(config, work_dir, cfg_options)
         _check_data(cfg, 'train_dataloader', 'val_dataloader')
         prepare(cfg, launcher)
@@ -77,7 +79,7 @@ def run_train(
                 raise InputError(f'{config} has no auto_scale_lr.base_batch_size to scale the learning rate from.')
             cfg.auto_scale_lr.enable = True
         resume = resume or (cfg.get('resume', False) and (cfg.get('load_from') or True))
-        checkpoint, own_seed = _on_main(lambda: _checkpoint_and_seed(cfg.work_dir, resume))
+        checkpoint, own_seed = _on_main(lambda: held.enter_context(occupied(cfg.work_dir, resume)))
         _choose_seed(cfg, seed, own_seed)
         cfg.resume = checkpoint is not None
         if checkpoint is not None:
@@ -134,7 +136,7 @@ def run_test(
         cfg.model.teacher = None
     cfg.load_from, cfg.resume = None, False
     if zipfile.is_zipfile(checkpoint):
-        check_whole(checkpoint)
+        check_checksums(checkpoint)
     runner = Runner.from_cfg(cfg)
     load_weights(getattr(runner.model, 'module', runner.model).student, checkpoint)
     metrics = runner.test()
@@ -311,7 +313,7 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, InputError):
         return text
     if isinstance(error, OSError) and (error.filename is not None or from_worker):
-        remedy = 'make room' if error.errno in _NO_ROOM else 'see to this file or folder'
+        remedy = 'make room' if error.errno in NO_ROOM else 'see to this file or folder'
         return f'{text}: {remedy}, {_AGAIN}'
     return None
 
@@ -372,11 +374,6 @@ def _on_main(look: Callable):
     if answer[1] is not None:
         raise answer[1]
     return answer[0]
-
-
-def _checkpoint_and_seed(work_dir: str, resume: bool | str) -> tuple[str | None, int | None]:
-    path = find_resume_checkpoint(work_dir) if resume in (True, 'auto') else resume or None
-    return (None, None) if path is None else (str(path), read_seed(path))
 
 
 def _choose_seed(cfg: Config, seed: int | None, of_checkpoint: int | None) -> None:

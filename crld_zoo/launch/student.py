@@ -23,7 +23,7 @@ from torch.utils.data import Subset
 
 from crld_zoo.datasets import InMemoryDataset
 from crld_zoo.datasets.image_files import read_rgb
-from crld_zoo.engine.checkpoints import check_whole, load_weights_only
+from crld_zoo.engine.checkpoints import check_checksums, load_weights_only
 from crld_zoo.errors import InputError, MissingFileError
 from crld_zoo.evaluation.functional import measure
 from crld_zoo.registry import DATASETS, MODELS
@@ -73,7 +73,7 @@ def load_student(run: str | Path, checkpoint: str | Path | None = None, device: 
     cfg = load_config(config)
     model = _build(cfg, device)
     if path.suffix != '.safetensors':
-        check_whole(path)
+        check_checksums(path)
     network = getattr(model, 'student', model)
     load_weights(network, path)
     classes = _classes(cfg, path, count_classes(network))

@@ -124,7 +124,7 @@ def iterations_done(work_dir: Path) -> int:
 
 
 def iterations_saved(work_dir: Path) -> int:
-    """How far the newest whole checkpoint is."""
+    """How far the newest intact checkpoint is."""
     path = find_resume_checkpoint(work_dir)
     return 0 if path is None else load_weights_only(path)['meta']['iter']
 

@@ -1,4 +1,4 @@
-"""The newest whole checkpoint is found; what is damaged, foreign or hostile is not taken."""
+"""The newest intact checkpoint is found; what is damaged, foreign or hostile is not taken."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from crld_zoo.engine import checkpoints
-from crld_zoo.engine.checkpoints import check_fits, check_whole, find_resume_checkpoint, load_weights_only, read_seed
+from crld_zoo.engine.checkpoints import check_checksums, check_fits, find_resume_checkpoint, load_weights_only, read_run
 from crld_zoo.errors import InputError, MissingFileError
 
 from . import tiny_run
@@ -115,7 +115,7 @@ def test_the_best_is_no_candidate(work_dir):
     (best,) = work_dir.glob('best_*.pth')
     assert find_resume_checkpoint(work_dir) is None
     with pytest.raises(InputError, match='cannot be resumed from, it has no optimizer'):
-        read_seed(best)
+        read_run(best)
 
 
 def test_an_earlier_run_is_no_candidate(work_dir, skipped):
@@ -159,7 +159,7 @@ def test_a_checkpoint_of_another_model_is_refused(work_dir):
 
 def test_a_missing_file(tmp_path):
     with pytest.raises(MissingFileError, match='there is no checkpoint'):
-        read_seed(tmp_path / 'epoch_1.pth')
+        read_run(tmp_path / 'epoch_1.pth')
 
 
 def test_old_files_without_a_zip_container_load(tmp_path):
@@ -178,4 +178,4 @@ def test_what_holds_no_weights_by_name(tmp_path):
 
 
 def test_a_whole_file_is_whole(work_dir):
-    check_whole(work_dir / 'epoch_4.pth')
+    check_checksums(work_dir / 'epoch_4.pth')

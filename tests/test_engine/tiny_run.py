@@ -161,7 +161,7 @@ def train(work_dir, kill_after: int | None = None, hooks: tuple[Hook, ...] = (),
 
 
 def resume(work_dir, **options) -> Runner:
-    """Go on from the newest whole checkpoint."""
+    """Go on from the newest intact checkpoint."""
     return train(work_dir, resume=True, load_from=find_resume_checkpoint(work_dir), **options)
 
 

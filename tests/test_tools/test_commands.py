@@ -102,6 +102,8 @@ def test_killed_and_resumed_equals_undisturbed(root, teacher, student, tmp_path)
         assert torch.equal(value, resumed['state_dict'][key]), key
     for number, state in whole['optimizer']['state'].items():
         assert torch.equal(state['momentum_buffer'], resumed['optimizer']['state'][number]['momentum_buffer'])
+    again = sentence(run(root, *command[1:4], str(tmp_path), *options(teacher, 6), code=2))
+    assert '--resume' in again and '--work-dir' in again
 
 
 def test_the_warmup_follows_the_epoch(root, teacher, student):
@@ -154,7 +156,7 @@ def test_quickstart(root, tmp_path):
     [
         (['model.distiller.distiller.type=DKDD'], "unknown distiller 'DKDD' (nearest: DKD"),
         (['model.distiller.distiller.type=TfNKD'], 'CRLD cannot decorate TfNKD: it learns from no teacher'),
-        (['model.distiller.tau_w=1.5'], 'tau_w is a confidence and must lie between 0 and 1'),
+        (['model.distiller.tau_w=1.5'], 'tau_w must be a number from 0 to 1'),
         (['model.teacher.num_classes=20'], '20'),
         (['model.teacher.checkpoint=no/such/file.pth'], 'no/such/file.pth'),
         (['model.teacher.model=crld_zoo::resnet14'], 'resnet8'),
