@@ -12,7 +12,7 @@ from crld_zoo.errors import InputError
 from crld_zoo.registry import LOOPS
 
 from .distiller import shared_buffers
-from .divergence import StepSkipped
+from .divergence import CheckedOptimWrapper
 from .randomness import Stream, seed_generators, seeded_loader
 
 
@@ -76,12 +76,9 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
         self._epoch += 1
 
     def run_iter(self, idx: int, data_batch) -> None:
-        """One training step, unless :class:`DivergenceHook` skips it."""
-        try:
-            super().run_iter(idx, data_batch)
-        except StepSkipped:
-            self.runner.call_hook('after_train_iter', batch_idx=idx, data_batch=data_batch, outputs=None)
-            self._iter += 1
+        """One training step, unless :class:`DivergenceHook` refuses it."""
+        _step(self.runner, idx, data_batch)
+        self._iter += 1
 
     def _follow_seed(self) -> None:
         """A resume may have replaced the run's seed after the sampler was built with another one."""
@@ -120,9 +117,19 @@ class IterBasedTrainLoop(mmengine.runner.IterBasedTrainLoop):
             return super().run()
 
     def run_iter(self, data_batch) -> None:
-        """One training step."""
+        """One training step, unless :class:`DivergenceHook` refuses it."""
         self.runner.message_hub.update_info('epoch', self._iter // len(self.dataloader))
-        super().run_iter(data_batch)
+        _step(self.runner, self._iter, data_batch)
+        self._iter += 1
+
+
+def _step(runner, index: int, batch) -> None:
+    """MMEngine's iteration, whose step may be refused; hooks are given no outputs of one that was."""
+    runner.call_hook('before_train_iter', batch_idx=index, data_batch=batch)
+    wrapper = CheckedOptimWrapper(runner)
+    outputs = runner.model.train_step(batch, optim_wrapper=wrapper)
+    outputs = None if wrapper.skipped else outputs
+    runner.call_hook('after_train_iter', batch_idx=index, data_batch=batch, outputs=outputs)
 
 
 @contextmanager

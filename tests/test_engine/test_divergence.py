@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from mmengine.hooks import Hook
@@ -78,18 +80,58 @@ def test_on_a_gpu_a_snapshot_reads_what_was_noted(tmp_path, as_on_a_gpu):
     assert not list(tmp_path.glob('*.pth'))
 
 
+STATES = {
+    'the weight net.4.weight': lambda runner: runner.model.net[4].weight,
+    'the buffer net.1.running_var': lambda runner: runner.model.net[1].running_var,
+    'the state of the optimizer, state.0.momentum_buffer': lambda runner: next(
+        iter(runner.optim_wrapper.optimizer.state.values())
+    )['momentum_buffer'],
+}
+
+
 class Overflow(Hook):
     """A gradient that overflows while the loss does not."""
+
+    def __init__(self, state: str, value: float) -> None:
+        self.tensor, self.value = STATES[state], value
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         if runner.iter + 1 == 12:
             with torch.no_grad():
-                runner.model.net[4].weight[0, 0] = INF
+                self.tensor(runner).view(-1)[0] = self.value
 
 
-def test_bad_weights_are_not_saved(tmp_path):
-    with pytest.raises(DivergenceError, match='the weight net.4.weight is not finite after iteration 12: '):
-        tiny_run.train(tmp_path, hooks=[Overflow()])
+@pytest.mark.parametrize('value', [NAN, INF])
+@pytest.mark.parametrize('state', STATES)
+def test_a_bad_state_is_not_saved(tmp_path, state, value):
+    with pytest.raises(DivergenceError, match=f'{state} is not finite after iteration 12: '):
+        tiny_run.train(tmp_path, hooks=[Overflow(state, value)])
+    assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_1.pth']
+
+
+def test_a_mask_of_infinities_is_no_divergence(tmp_path):
+    runner = tiny_run.build(tmp_path)
+    runner.model.register_buffer('mask', torch.full((2, 2), -INF))
+    runner.train()
+    assert runner.iter == 24
+
+
+def test_the_iteration_loop_skips_as_well(tmp_path):
+    by_iteration = {
+        'train_cfg': dict(_delete_=True, type='IterBasedTrainLoop', max_iters=12, val_interval=100),
+        'default_hooks.checkpoint.by_epoch': False,
+        'default_hooks.divergence.max_skips': 1,
+    }
+    runner = tiny_run.train(tmp_path / 'skipped', hooks=[Poison(_9=NAN)], **copy.deepcopy(by_iteration))
+    assert runner.iter == 12 and runner.message_hub.get_info('skipped_steps') == 1
+    with pytest.raises(DivergenceError, match='loss_kd is not finite at iteration 10'):
+        tiny_run.train(tmp_path / 'stopped', hooks=[Poison(_9=NAN, _10=NAN)], **by_iteration)
+
+
+def test_a_loop_that_asks_for_no_step_stops_before_it_saves(tmp_path):
+    foreign = {'train_cfg': dict(_delete_=True, type='mmengine.EpochBasedTrainLoop', max_epochs=4)}
+    with pytest.raises(DivergenceError, match='loss_kd is not finite at iteration 9'):
+        tiny_run.train(tmp_path, hooks=[Poison(_9=NAN)], **foreign, **{'default_hooks.divergence.max_skips': 5})
     assert [path.name for path in tmp_path.glob('*.pth')] == ['epoch_1.pth']
 
 
