@@ -2,7 +2,7 @@
 
 from .amp import Bf16OptimWrapper
 from .checkpoint_hook import CheckpointHook
-from .checkpoints import check_fits, find_resume_checkpoint, load_weights_only
+from .checkpoints import check_fits, find_resume_checkpoint
 from .data_check import DataCheckHook
 from .distiller import DistillerHook
 from .divergence import DivergenceError, DivergenceHook
@@ -33,6 +33,5 @@ __all__ = [
     'ThroughputHook',
     'check_fits',
     'find_resume_checkpoint',
-    'load_weights_only',
     'stopping_in_order',
 ]

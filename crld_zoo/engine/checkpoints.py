@@ -3,35 +3,17 @@
 from __future__ import annotations
 
 import logging
-import pickle
-import struct
-import zipfile
-import zlib
 from pathlib import Path
 
-import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from crld_zoo.errors import InputError, MissingFileError
+from crld_zoo.checkpoint_files import check_bytes, read_checkpoint
+from crld_zoo.errors import InputError
 
 RUN_FILE = '.run'
 """Name of the file that says which run a work directory belongs to."""
 
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    OSError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    pickle.UnpicklingError,
-)
 _TO_RESUME = ('meta', 'message_hub', 'state_dict', 'optimizer')
 
 
@@ -49,8 +31,8 @@ def find_resume_checkpoint(work_dir: str | Path) -> str | None:
     candidates = []
     for path in sorted(work_dir.rglob('*.pth')):
         try:
-            content = _read(path)
-            if not all(key in content for key in _TO_RESUME):
+            content = read_checkpoint(path, verify=False)
+            if _missing(content):
                 continue
             of_run = content['message_hub']['runtime_info'].get('run')
             if None not in (run, of_run) and run != of_run:
@@ -61,7 +43,7 @@ def find_resume_checkpoint(work_dir: str | Path) -> str | None:
         candidates.append((content['meta'].get('saved_at', path.stat().st_mtime), path))
     for _, path in sorted(candidates, reverse=True):
         try:
-            check_checksums(path)
+            check_bytes(path)
         except InputError as error:
             _log_skipped(error)
             continue
@@ -75,42 +57,13 @@ def read_run(path: str | Path) -> tuple[str | None, int]:
     Raises:
         InputError: Training cannot be resumed from this file: it is missing or damaged, or holds only weights.
     """
-    content = load_weights_only(path)
-    missing = [key for key in _TO_RESUME if key not in content]
-    if missing:
+    content = read_checkpoint(path)
+    if missing := _missing(content):
         raise InputError(
             f'{path} cannot be resumed from, it has no {", ".join(missing)}: resume from a regular '
             'checkpoint, or start from these weights with load_from.'
         )
     return content['message_hub']['runtime_info'].get('run'), content['meta']['seed']
-
-
-def load_weights_only(path: str | Path) -> dict:
-    """A checkpoint of which every byte was checked, its tensors on the CPU (mapped from the file where it allows).
-
-    Raises:
-        InputError: The file is missing or damaged, or holds what runs code.
-    """
-    if not Path(path).is_file():
-        raise MissingFileError(f'there is no checkpoint {path}')
-    if zipfile.is_zipfile(path):
-        check_checksums(path)
-    return _read(Path(path))
-
-
-def check_checksums(path: str | Path) -> None:
-    """Check every byte of a checkpoint against its checksum.
-
-    Raises:
-        InputError: The file is damaged.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            wrong = archive.testzip()
-    except _DAMAGE as error:
-        raise InputError(f'{path} is damaged: {error}') from error
-    if wrong is not None:
-        raise InputError(f'{path} is damaged: the checksum of {wrong} is wrong')
 
 
 def check_fits(model: nn.Module, path: str | Path) -> None:
@@ -119,7 +72,7 @@ def check_fits(model: nn.Module, path: str | Path) -> None:
     Raises:
         InputError: The checkpoint is of another model, missing or damaged.
     """
-    content = load_weights_only(path)
+    content = read_checkpoint(path)
     given, needed = (
         {name: tuple(value.shape) for name, value in state.items() if isinstance(value, Tensor)}
         for state in (content['state_dict'], getattr(model, 'module', model).state_dict())
@@ -144,25 +97,8 @@ def check_fits(model: nn.Module, path: str | Path) -> None:
         )
 
 
-def _read(path: Path) -> dict:
-    """A checkpoint whose tensors stay in the file; only the part around them is read, and checked."""
-    try:
-        zipped = zipfile.is_zipfile(path)
-        if zipped:
-            with zipfile.ZipFile(path) as archive:
-                for name in archive.namelist():
-                    if name.endswith('/data.pkl'):
-                        archive.read(name)
-        content = torch.load(path, map_location='cpu', mmap=zipped, weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f'{path} is damaged, or holds more than weights and could run code: {str(error).splitlines()[0]}'
-        ) from error
-    except _DAMAGE as error:
-        raise InputError(f'{path} is damaged: {str(error).splitlines()[0] if str(error) else "it is empty"}') from error
-    if not isinstance(content, dict):
-        raise InputError(f'{path} holds no weights by name, but a {type(content).__name__}')
-    return content
+def _missing(content) -> list[str]:
+    return [key for key in _TO_RESUME if not isinstance(content, dict) or key not in content]
 
 
 def _log_skipped(reason: InputError) -> None:

@@ -7,7 +7,6 @@ import inspect
 import logging
 import sys
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import wraps
@@ -20,7 +19,7 @@ from mmengine.dist import barrier, broadcast_object_list, get_rank, init_dist, i
 from mmengine.runner import Runner
 from mmengine.utils.dl_utils import set_multi_processing
 
-from crld_zoo.engine.checkpoints import check_checksums, check_fits
+from crld_zoo.engine.checkpoints import check_fits
 from crld_zoo.engine.loops import EpochBasedTrainLoop
 from crld_zoo.engine.preemption import stopping_in_order
 from crld_zoo.engine.work_dir import occupied
@@ -135,8 +134,6 @@ def run_test(
     if 'teacher' in cfg.model:
         cfg.model.teacher = None
     cfg.load_from, cfg.resume = None, False
-    if zipfile.is_zipfile(checkpoint):
-        check_checksums(checkpoint)
     runner = Runner.from_cfg(cfg)
     load_weights(getattr(runner.model, 'module', runner.model).student, checkpoint)
     metrics = runner.test()

@@ -21,9 +21,9 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
+from crld_zoo.checkpoint_files import read_checkpoint
 from crld_zoo.datasets import InMemoryDataset
 from crld_zoo.datasets.image_files import read_rgb
-from crld_zoo.engine.checkpoints import check_checksums, load_weights_only
 from crld_zoo.errors import InputError, MissingFileError
 from crld_zoo.evaluation.functional import measure
 from crld_zoo.registry import DATASETS, MODELS
@@ -72,8 +72,6 @@ def load_student(run: str | Path, checkpoint: str | Path | None = None, device: 
         config, path = run, locate(checkpoint)
     cfg = load_config(config)
     model = _build(cfg, device)
-    if path.suffix != '.safetensors':
-        check_checksums(path)
     network = getattr(model, 'student', model)
     load_weights(network, path)
     classes = _classes(cfg, path, count_classes(network))
@@ -364,7 +362,8 @@ def _classes_in(checkpoint: Path) -> list[str] | None:
         with safe_open(checkpoint, 'pt') as file:
             stated = (file.metadata() or {}).get('classes')
         return None if stated is None else json.loads(stated)
-    meta = load_weights_only(checkpoint).get('meta') or {}
+    content = read_checkpoint(checkpoint, verify=False)
+    meta = (content.get('meta') if isinstance(content, dict) else None) or {}
     return (meta.get('dataset_meta') or {}).get('classes')
 
 

@@ -22,7 +22,8 @@ import torch
 from mmengine.logging import MMLogger
 
 import crld_zoo.engine
-from crld_zoo.engine.checkpoints import find_resume_checkpoint, load_weights_only
+from crld_zoo.checkpoint_files import read_checkpoint
+from crld_zoo.engine.checkpoints import find_resume_checkpoint
 from crld_zoo.registry import DATASETS, DISTILLERS, MODELS, VIEWS
 
 HERE = Path(__file__).resolve().parent
@@ -126,7 +127,7 @@ def iterations_done(work_dir: Path) -> int:
 def iterations_saved(work_dir: Path) -> int:
     """How far the newest intact checkpoint is."""
     path = find_resume_checkpoint(work_dir)
-    return 0 if path is None else load_weights_only(path)['meta']['iter']
+    return 0 if path is None else read_checkpoint(path)['meta']['iter']
 
 
 def wait_for_iteration(run: Run, work_dir: Path, iteration: int, seconds: float = 120) -> None:
@@ -144,7 +145,7 @@ def newest_is_whole(work_dir: Path) -> bool:
     if not note.is_file():
         return True
     try:
-        load_weights_only(work_dir / Path(note.read_text()).name)  # the folder may have been moved
+        read_checkpoint(work_dir / Path(note.read_text()).name)  # the folder may have been moved
     except crld_zoo.errors.InputError:
         return False
     return True
