@@ -14,6 +14,7 @@ from crld_zoo.files import remove_unfinished, write_atomically
 from crld_zoo.registry import HOOKS
 
 from .checkpoints import RUN_FILE
+from .schedule import match_schedule
 
 _SNAPSHOT = 'snapshot.pth'
 
@@ -30,10 +31,13 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
 
     Args:
         snapshot_interval: Iterations of an epoch between two snapshots; 0 makes none.
+        resume_schedule: What a resume does where the config has another learning rate, weight decay, schedule, … than
+            the checkpoint: ``'saved'`` refuses to go on, ``'rebuild'`` goes on as a run that had the new ones from its
+            beginning would.
         **options: MMEngine's: ``interval``, ``by_epoch``, ``max_keep_ckpts``, ``save_best``, ``save_last``, …
     """
 
-    def __init__(self, *, snapshot_interval: int = 0, **options) -> None:
+    def __init__(self, *, snapshot_interval: int = 0, resume_schedule: str = 'saved', **options) -> None:
         super().__init__(**options)
         if self.args:
             raise InputError(f'CheckpointHook has no option {", ".join(self.args)}.')
@@ -43,11 +47,19 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
             raise InputError(f'CheckpointHook: filename_tmpl is the name of a file, not a path: {self.filename_tmpl}')
         if snapshot_interval < 0:
             raise InputError(f'CheckpointHook: snapshot_interval must be 0 or more, not {snapshot_interval}.')
+        if resume_schedule not in ('saved', 'rebuild'):
+            raise InputError(f"CheckpointHook: resume_schedule is 'saved' or 'rebuild', not {resume_schedule!r}.")
         self.snapshot_interval = snapshot_interval
+        self.resume_schedule = resume_schedule
 
     def before_run(self, runner) -> None:
         """Begin a run of its own; a resume puts the former's name in its place."""
         runner.message_hub.update_info('run', uuid.uuid4().hex)
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Let a resume ignore nothing that the config says."""
+        if runner._resume:
+            match_schedule(runner, checkpoint, rebuild=self.resume_schedule == 'rebuild')
 
     def before_train(self, runner) -> None:
         """Clean up after a kill, and note which run this folder belongs to."""

@@ -79,7 +79,7 @@ def run_train(
             cfg.auto_scale_lr.enable = True
         resume = resume or (cfg.get('resume', False) and (cfg.get('load_from') or True))
         checkpoint, own_seed = _on_main(lambda: held.enter_context(occupied(cfg.work_dir, resume)))
-        _choose_seed(cfg, seed, own_seed)
+        _choose_seed(cfg, (cfg_options or {}).get('randomness.seed') if seed is None else seed, own_seed)
         cfg.resume = checkpoint is not None
         if checkpoint is not None:
             cfg.load_from = checkpoint
