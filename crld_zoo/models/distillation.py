@@ -19,6 +19,7 @@ from crld_zoo.distillers import Distiller, Networks, Prediction
 from crld_zoo.errors import InputError
 from crld_zoo.evaluation.predictions import BatchPrediction
 from crld_zoo.networks import Taps, build_network, count_classes
+from crld_zoo.networks.classifiers import LibraryNames, put_versions_in, take_versions_out
 from crld_zoo.networks.compilation import compiled
 from crld_zoo.registry import DISTILLERS, MODELS
 from crld_zoo.views import ViewPreprocessor
@@ -400,16 +401,20 @@ _STUDENT, _DISTILLER = 'student.', 'distiller.'
 
 def _keep_the_student_alone(module: nn.Module, state_dict: dict, prefix: str, local_metadata: dict) -> None:
     for keys in (state_dict, getattr(state_dict, '_metadata', {})):
-        for key in [key for key in keys if key.startswith(prefix + _DISTILLER)]:
+        for key in [key for key in keys if f'{key}.'.startswith(prefix + _DISTILLER)]:
             del keys[key]
         for key in [key for key in keys if key.startswith(prefix + _STUDENT)]:
             keys[prefix + key[len(prefix + _STUDENT) :]] = keys.pop(key)
+    take_versions_out(getattr(state_dict, '_metadata', {}), prefix, 'student')
 
 
 def _accept_the_student_alone(module: nn.Module, state_dict: dict, prefix: str, *_) -> None:
     own = tuple(f'{prefix}{name}.' for name in module._modules)
     for key in [key for key in state_dict if key.startswith(prefix) and not key.startswith(own)]:
         state_dict[f'{prefix}{_STUDENT}{key[len(prefix) :]}'] = state_dict.pop(key)
+    put_versions_in(getattr(state_dict, '_metadata', None), prefix, 'student')
+    if isinstance(module.student, LibraryNames):  # mmengine's loader shows the versions to the outermost module alone
+        put_versions_in(getattr(state_dict, '_metadata', None), prefix + _STUDENT, 'model')
     if 'distiller' in module._modules:  # not part of the file, and not missing in it
         for key, value in module.distiller.state_dict(prefix=prefix + _DISTILLER).items():
             state_dict.setdefault(key, value)

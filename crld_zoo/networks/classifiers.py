@@ -6,19 +6,50 @@ checkpoints pass in both directions.
 
 from __future__ import annotations
 
+import inspect
+import typing
+
+import torch
 import torchvision
 from mmpretrain.models import classifiers
-from torch import nn
+from torch import Tensor, nn
 
 from crld_zoo.errors import InputError
 from crld_zoo.registry import MODELS
 
 
-class _LibraryNames:
+def take_versions_out(versions: dict, prefix: str, name: str) -> None:
+    """Name the modules' versions of a state dict as its keys are named: without one level of the module tree.
+
+    >>> versions = {'': 1, 'student': 2, 'student.layers': 3}
+    >>> take_versions_out(versions, '', 'student')
+    >>> versions
+    {'': 2, 'layers': 3}
+    """
+    inner = f'{prefix}{name}'
+    for path in [path for path in versions if f'{path}.'.startswith(f'{inner}.')]:
+        versions[f'{prefix}{path.removeprefix(inner).lstrip(".")}'.rstrip('.')] = versions.pop(path)
+
+
+def put_versions_in(versions: dict | None, prefix: str, name: str) -> None:
+    """The inverse of :func:`take_versions_out`; the dict is the caller's, so its own entries stay for its next use.
+
+    >>> versions = {'': 2, 'layers': 3}
+    >>> put_versions_in(versions, '', 'student')
+    >>> versions
+    {'': 2, 'layers': 3, 'student': 2, 'student.layers': 3}
+    """
+    for path, version in list((versions or {}).items()):
+        if f'{path}.'.startswith(prefix):
+            versions.setdefault(f'{prefix}{name}.{path.removeprefix(prefix[:-1]).lstrip(".")}'.rstrip('.'), version)
+
+
+class LibraryNames:
     """State-dict hooks that leave ``model.`` out of the parameters' names and put it back.
 
     mmpretrain's own hooks (1.2.0) hand back a new dict when saving, which torch ignores for a module inside another:
-    the checkpoint of a student then had the prefix, and loading it doubled it. These change the dict in place.
+    the checkpoint of a student then had the prefix, and loading it doubled it. These change the dict in place, and the
+    versions of the modules with it, without which torchvision's MNASNet cannot be loaded.
     """
 
     @staticmethod
@@ -26,20 +57,22 @@ class _LibraryNames:
         inner = f'{prefix}model.'
         for key in [key for key in state_dict if key.startswith(inner)]:
             state_dict[prefix + key.removeprefix(inner)] = state_dict.pop(key)
+        take_versions_out(getattr(state_dict, '_metadata', {}), prefix, 'model')
 
     @staticmethod
     def _add_state_dict_prefix(state_dict: dict, prefix: str, *_) -> None:
         for key in [key for key in state_dict if key.startswith(prefix)]:
             state_dict[f'{prefix}model.{key.removeprefix(prefix)}'] = state_dict.pop(key)
+        put_versions_in(getattr(state_dict, '_metadata', None), prefix, 'model')
 
 
 @MODELS.register_module()
-class TimmClassifier(_LibraryNames, classifiers.TimmClassifier):
+class TimmClassifier(LibraryNames, classifiers.TimmClassifier):
     """mmpretrain's classifier around a timm model; also inside another module its checkpoints are timm's."""
 
 
 @MODELS.register_module()
-class HuggingFaceClassifier(_LibraryNames, classifiers.HuggingFaceClassifier):
+class HuggingFaceClassifier(LibraryNames, classifiers.HuggingFaceClassifier):
     """mmpretrain's classifier around a transformers model; also inside another module its checkpoints are theirs.
 
     Args:
@@ -68,7 +101,7 @@ class HuggingFaceClassifier(_LibraryNames, classifiers.HuggingFaceClassifier):
 
 
 @MODELS.register_module()
-class TorchvisionClassifier(_LibraryNames, classifiers.TimmClassifier):
+class TorchvisionClassifier(LibraryNames, classifiers.TimmClassifier):
     """A classifier around a torchvision model, the counterpart of mmpretrain's ``TimmClassifier``.
 
     Args:
@@ -97,8 +130,44 @@ class TorchvisionClassifier(_LibraryNames, classifiers.TimmClassifier):
             data_preprocessor['batch_augments'] = train_cfg
         # TimmClassifier's losses and predictions serve any network under ``model``; its constructor would build timm's.
         classifiers.BaseClassifier.__init__(self, init_cfg=init_cfg, data_preprocessor=data_preprocessor)
+        if kwargs.get('aux_logits'):
+            raise InputError(f'aux_logits=True of {model_name}: a classifier here gives one output, so leave it out')
+        network = typing.get_type_hints(torchvision.models.get_model_builder(model_name))['return']
+        if 'aux_logits' in inspect.signature(network).parameters:
+            kwargs = dict(aux_logits=False, init_weights=True) | kwargs
         self.model = torchvision.models.get_model(model_name, weights=None, num_classes=num_classes, **kwargs)
         self.num_classes = num_classes
         self.loss_module = loss if isinstance(loss, nn.Module) else MODELS.build(loss or dict(type='CrossEntropyLoss'))
         self._register_state_dict_hook(self._remove_state_dict_prefix)
         self._register_load_state_dict_pre_hook(self._add_state_dict_prefix)
+
+
+class ModuleClassifier(LibraryNames, classifiers.TimmClassifier):
+    """Any module that gives logits ``(N, K)`` for images, as an mmpretrain classifier.
+
+    Args:
+        model: The module; its parameters keep their names.
+        data_preprocessor: As for mmpretrain's classifiers.
+    """
+
+    def __init__(self, model: nn.Module, *, data_preprocessor: dict | None = None):
+        classifiers.BaseClassifier.__init__(
+            self, data_preprocessor={'type': 'ClsDataPreprocessor', **(data_preprocessor or {})}
+        )
+        self.model = model
+        self.loss_module = MODELS.build(dict(type='CrossEntropyLoss'))
+        self._register_state_dict_hook(self._remove_state_dict_prefix)
+        self._register_load_state_dict_pre_hook(self._add_state_dict_prefix)
+
+
+def two_class_logits(network: nn.Module) -> None:
+    """Have a network with one output ``z``, the logit of the second of two classes, give the logits ``(0, z)``.
+
+    Their softmax is ``(1 - sigmoid(z), sigmoid(z))``.
+    """
+    network.register_forward_hook(_add_zero)
+    network.num_classes = 2
+
+
+def _add_zero(network: nn.Module, images: tuple, logits: Tensor) -> Tensor:
+    return torch.cat([torch.zeros_like(logits), logits], 1)

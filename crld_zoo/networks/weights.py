@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from urllib.parse import urlparse
@@ -46,32 +47,76 @@ RENAMES = tuple(
         (r'^(?:head\.fc|linear|classifier|classifier\.0)\.(weight|bias)$', r'fc.\1'),
         (r'\.shortcut\.(\d)\.', r'.downsample.\1.'),
         (r'^block(\d)\.layer\.', r'block\1.'),
+        (r'(denselayer\d+\.(?:norm|conv))\.(\d)\.', r'\1\2.'),  # torchvision's published files
         (r'\.convShortcut\.', r'.shortcut.'),
         (r'^model\.(\d+)\.', r'layers.\1.'),
     )
 )
 """How the layouts differ in naming the same parameter; applied to the file's keys and to the network's alike."""
 
+_AUXILIARY = re.compile(r'(?:aux\d|AuxLogits)\.')
+"""Classifiers for training alone, which networks are built without."""
+
 SHOWN_KEYS = 10
 
 
-def load_weights(network: nn.Module, checkpoint: str | os.PathLike, *, trust_pickle: bool = False) -> None:
+def load_weights(
+    network: nn.Module,
+    checkpoint: str | os.PathLike,
+    *,
+    trust_pickle: bool = False,
+    prefix: str | None = None,
+    new: Collection[str] = (),
+) -> None:
     """Load a checkpoint of any known layout into a network, all of it, into all of it.
 
     Args:
-        network: A classifier, in mmpretrain's, torchvision's or timm's naming of its parameters.
+        network: A classifier, in mmpretrain's, torchvision's or timm's naming of its parameters, or a part of one.
         checkpoint: A path or a URL.
         trust_pickle: Allow a file that runs code while it is read. Only for a file whose origin you trust.
+        prefix: Which part of the file it is, by the beginning of its keys: ``'student.'``. Found by itself where only
+            one part fits.
+        new: The network's parameters that keep their values, as a classifier for other classes does.
 
     Raises:
         MissingFileError: There is no such file.
         InputError: The file cannot be read, holds another architecture or another number of classes, or does not
-            fill the network exactly.
+            fill the network exactly; several parts of it fit.
     """
     path = locate(checkpoint)
     weights = read_weights(path, trust_pickle=trust_pickle)
-    own = {key: value.shape for key, value in network.state_dict().items()}
-    renamed = _renamed(weights, own)
+    fill(network, weights, str(path), prefix=prefix, new=new)
+
+
+def fill(
+    network: nn.Module,
+    weights: Mapping[str, Tensor],
+    source: str,
+    *,
+    prefix: str | None = None,
+    new: Collection[str] = (),
+) -> None:
+    """Fill a network with weights in any known naming; see :func:`load_weights`.
+
+    Args:
+        network: As there.
+        weights: The weights, with the ``_metadata`` of a state dict if they have it.
+        source: Where they come from, for the log and the errors.
+        prefix: As there.
+        new: As there.
+    """
+    state = network.state_dict()
+    own = {key: value.shape for key, value in state.items()}
+    weights = _part(weights, own, source, prefix)
+    names = _own_names(weights, own)
+    renamed = OrderedDict((names[key], value) for key, value in weights.items())
+    dropped = [key for key in renamed if key not in own and _AUXILIARY.match(key)]
+    for key in (*dropped, *new):
+        renamed.pop(key, None)
+    for key in own:
+        if key in new or (key.endswith('num_batches_tracked') and key not in renamed):  # older than torch's count
+            renamed[key] = state[key]
+    renamed._metadata = _versions(state, weights, names)
     try:
         fits = network.load_state_dict(renamed, strict=False) == ([], [])
     except RuntimeError as error:
@@ -79,8 +124,62 @@ def load_weights(network: nn.Module, checkpoint: str | os.PathLike, *, trust_pic
             raise
         fits = False
     if not fits:
-        raise InputError(_misfit(path, {key: value.shape for key, value in renamed.items()}, own))
-    print_log(f'loaded all {len(weights)} tensors of {path}', logger='current')
+        raise InputError(_misfit(source, {key: value.shape for key, value in renamed.items()}, own))
+    kept = f', all but {_listed(new)}' if new else ''
+    print_log(f'loaded {len(weights) - len(dropped)} tensors of {source}{kept}', logger='current')
+
+
+def _versions(state: Mapping, weights: Mapping[str, Tensor], names: Mapping[str, str]) -> dict:
+    """The version of each module, which torch reads while it loads: the file's where it says, else the network's."""
+    versions = OrderedDict(state._metadata)
+    saved = getattr(weights, '_metadata', {})
+    moved = {key.rpartition('.')[0]: own.rpartition('.')[0] for key, own in names.items()} | {'': ''}
+    for path, version in saved.items():
+        if moved.get(path) in versions:
+            versions[moved[path]] = version
+    return versions
+
+
+def _part(weights: Mapping[str, Tensor], own: Mapping[str, torch.Size], source: str, prefix: str | None) -> Mapping:
+    """What of the weights is the network's: those under the prefix, or under the only one that fits."""
+    if prefix is not None:
+        prefix = prefix.rstrip('.') + '.'
+        part = _under(weights, prefix)
+        if not part:
+            there = dict.fromkeys(key.partition('.')[0] + '.' for key in weights)
+            raise InputError(f"{source} has no key that begins with '{prefix}'; its keys begin with {_listed(there)}")
+        return part
+    wanted = _signature(own)
+    if not wanted or _signature(_shapes(weights)).keys() >= wanted.keys():
+        return weights
+    parts = {
+        start: part
+        for start in dict.fromkeys(f'{key.partition(".")[0]}.' for key in weights)
+        if _signature(_shapes(part := _under(weights, start))).keys() == wanted.keys()
+    }
+    same = {start: part for start, part in parts.items() if _signature(_shapes(part)) == wanted}
+    parts = same or parts
+    if len(parts) > 1:
+        raise InputError(f'{source} holds several networks that fit: say which by prefix=… ({_listed(parts)})')
+    for start, part in parts.items():
+        print_log(f"{source}: the weights are those under '{start}'", logger='current')
+        return part
+    return weights
+
+
+def _under(weights: Mapping[str, Tensor], prefix: str) -> OrderedDict:
+    part = OrderedDict((key.removeprefix(prefix), value) for key, value in weights.items() if key.startswith(prefix))
+    versions = getattr(weights, '_metadata', {})
+    part._metadata = {
+        path.removeprefix(prefix) if path.startswith(prefix) else '': version
+        for path, version in versions.items()
+        if path.startswith(prefix) or path == prefix[:-1]
+    }
+    return part
+
+
+def _shapes(weights: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {key: value.shape for key, value in weights.items()}
 
 
 def locate(checkpoint: str | os.PathLike) -> Path:
@@ -153,14 +252,17 @@ def _unwrap(content) -> dict[str, Tensor]:
         inner = _unwrap(content.get(wrapper))
         if inner:
             return inner
-    weights = {
-        _without_wrapper(key): value
+    weights = OrderedDict(
+        (_without_wrapper(key), value)
         for key, value in content.items()
-        if isinstance(key, str) and isinstance(value, Tensor)
-    }
+        if isinstance(key, str) and isinstance(value, Tensor) and not NOT_WEIGHTS.match(_without_wrapper(key))
+    )
+    versions = getattr(content, '_metadata', None)
+    if versions:
+        weights._metadata = {_without_wrapper(f'{path}.')[:-1]: version for path, version in versions.items()}
     if weights and all(key.startswith('model.') for key in weights):
-        weights = {key.removeprefix('model.'): value for key, value in weights.items()}
-    return {key: value for key, value in weights.items() if not NOT_WEIGHTS.match(key)}
+        weights = _under(weights, 'model.')
+    return weights
 
 
 def _without_wrapper(key: str) -> str:
@@ -177,18 +279,18 @@ def _neutral(keys: Iterable[str]) -> list[str]:
     return names
 
 
-def _renamed(weights: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
-    """The weights under the network's names; those that it has no name for, or that come twice, keep theirs."""
-    names = dict(zip(_neutral(own), own, strict=True))
-    renamed = {key: value for key, value in weights.items() if key in names.values()}
-    for neutral, (key, value) in zip(_neutral(weights), weights.items(), strict=True):
-        if key not in renamed:
-            target = names.get(neutral, key)
-            renamed[key if target in renamed else target] = value
-    return renamed
+def _own_names(weights: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, str]:
+    """By the weights' names, the network's; those that it has no name for, or that come twice, keep theirs."""
+    neutral_names = dict(zip(_neutral(own), own, strict=True))
+    names = {key: key for key in weights if key in neutral_names.values()}
+    for neutral, key in zip(_neutral(weights), weights, strict=True):
+        if key not in names:
+            name = neutral_names.get(neutral, key)
+            names[key] = key if name in names.values() else name
+    return names
 
 
-def _misfit(path: Path, found: Mapping[str, torch.Size], own: Mapping[str, torch.Size]) -> str:
+def _misfit(path: str, found: Mapping[str, torch.Size], own: Mapping[str, torch.Size]) -> str:
     """Why a checkpoint does not fill a network, in one sentence."""
     missing = [key for key in own if key not in found and not key.endswith('num_batches_tracked')]
     unexpected = [key for key in found if key not in own]

@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 import pathlib
 import pickle
+import re
 from urllib.error import URLError
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from mmengine.logging import HistoryBuffer
+from mmengine.runner.checkpoint import get_state_dict, load_state_dict
 from safetensors.torch import save_file
 
 from crld_zoo.errors import InputError, MissingFileError
 from crld_zoo.networks.sources import build_network
 from crld_zoo.networks.weights import identify, load_weights, locate, read_weights
+from crld_zoo.registry import MODELS
 
 CLASSES = 10
 
@@ -317,3 +321,84 @@ def test_without_a_network_it_says_where_to_put_the_file(error, tmp_path, monkey
     said = refused('https://example.org/resnet8-0123abcd.pth')
     assert 'https://example.org/resnet8-0123abcd.pth' in said
     assert str(tmp_path / 'checkpoints' / 'resnet8-0123abcd.pth') in said and 'curl -L' in said
+
+
+@pytest.mark.parametrize('prefix', ['student.', 'teacher.', 'architecture.', 'model.', 'net.'])
+def test_a_part_of_a_file_is_found_by_its_prefix(prefix, tmp_path):
+    target, other_network = network(), network('wrn_16_1')
+    weights = distinct_weights(target)
+    file = prefixed(prefix, weights) | prefixed('other.', other_network.state_dict()) | dict(count=torch.ones(1))
+    torch.save(dict(state_dict=file), tmp_path / 'x.pth')
+    for asked in (None, prefix, prefix[:-1]):
+        target.load_state_dict(network().state_dict())
+        load_weights(target, tmp_path / 'x.pth', prefix=asked)
+        assert all(torch.equal(value, weights[key]) for key, value in target.state_dict().items())
+
+
+def test_several_parts_that_fit_are_listed(tmp_path):
+    weights = network().state_dict()
+    torch.save(prefixed('student.', weights) | prefixed('teacher.', other(weights)), tmp_path / 'x.pth')
+    said = refused(tmp_path / 'x.pth')
+    assert 'student., teacher.' in said and 'prefix' in said
+    target = network()
+    load_weights(target, tmp_path / 'x.pth', prefix='teacher')
+    assert torch.equal(target.head.fc.bias, weights['head.fc.bias'] + 1)
+
+
+def test_a_prefix_that_is_not_there_lists_those_that_are(tmp_path):
+    torch.save(prefixed('student.', network().state_dict()), tmp_path / 'x.pth')
+    assert "begins with 'pupil.'; its keys begin with student." in refused(tmp_path / 'x.pth', prefix='pupil')
+
+
+def test_versions_of_modules_travel(tmp_path):
+    """torchvision's MNASNet does not load without the version that its state dict carries beside the weights."""
+    student = build_network('torchvision::mnasnet0_5', num_classes=7)
+    weights = distinct_weights(student)
+    student.load_state_dict(student.state_dict())
+    library = torchvision.models.mnasnet0_5(num_classes=7)
+    library.load_state_dict(student.state_dict())
+    torch.save(student.state_dict(), tmp_path / 'x.pth')
+    save_file(weights, tmp_path / 'x.safetensors')
+    for name in ('x.pth', 'x.safetensors'):
+        target = build_network('torchvision::mnasnet0_5', num_classes=7, checkpoint=tmp_path / name)
+        expected = weights if name.endswith('safetensors') else student.state_dict()
+        assert all(torch.equal(value, expected[key]) for key, value in target.state_dict().items())
+
+
+def test_a_version_of_the_file_wins(tmp_path):
+    """A stem as the first MNASNets had it, which torchvision rebuilds by the version of the file."""
+    student = build_network('torchvision::mnasnet0_5', num_classes=7)
+    weights = student.state_dict()
+    weights._metadata['']['version'] = 1
+    torch.save(weights, tmp_path / 'x.pth')
+    with pytest.warns(UserWarning, match='A new version of MNASNet'), pytest.raises(InputError, match='does not fit'):
+        build_network('torchvision::mnasnet0_5', num_classes=7, checkpoint=tmp_path / 'x.pth')
+
+
+def test_a_run_with_versions_is_saved_tested_resumed_and_read_by_the_library(tmp_path):
+    def model():
+        return MODELS.build(
+            dict(
+                type='Distillation',
+                student=dict(type='TorchvisionClassifier', model_name='mnasnet0_5', num_classes=7),
+                distiller=dict(type='CrossEntropy'),
+                data_preprocessor=dict(type='ViewPreprocessor', mean=[1.0] * 3, std=[2.0] * 3),
+            )
+        )
+
+    trained = model()
+    torch.save(dict(state_dict=get_state_dict(trained)), tmp_path / 'x.pth')
+    weights = torch.load(tmp_path / 'x.pth')['state_dict']
+    for _ in range(2):
+        load_state_dict(model(), weights, strict=True)
+    torchvision.models.mnasnet0_5(num_classes=7).load_state_dict(weights)
+    build_network('torchvision::mnasnet0_5', num_classes=7, checkpoint=tmp_path / 'x.pth')
+
+
+def test_published_densenets_have_other_names(tmp_path):
+    weights = build_network('torchvision::densenet121').state_dict()
+    published = {re.sub(r'(denselayer\d+\.(?:norm|conv))(\d)', r'\1.\2', key): value for key, value in weights.items()}
+    assert published.keys() != weights.keys()
+    torch.save(published, tmp_path / 'x.pth')
+    target = build_network('torchvision::densenet121', checkpoint=tmp_path / 'x.pth')
+    assert all(torch.equal(value, weights[key]) for key, value in target.state_dict().items())

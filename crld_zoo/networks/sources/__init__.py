@@ -26,20 +26,29 @@ Another source is a function ``(name, num_classes) -> NetworkSpec`` put into :da
 
 from __future__ import annotations
 
+import copy
+import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+import torch
+from mmengine.logging import print_log
+from mmengine.registry import DefaultScope
 from mmpretrain.models.classifiers import BaseClassifier
-from torch import nn
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
 from crld_zoo.errors import InputError, MissingFileError, UnknownNameError, nearest_names
 
-from .. import classifiers  # noqa: F401  registers the classifiers that the specs name
-from ..weights import load_weights, locate
+from ..classifiers import ModuleClassifier, _add_zero, two_class_logits
+from ..weights import fill, load_weights, locate
 from . import hugging_face, mmpretrain, timm, torchvision, zoo
-from .config import from_dict
+from .config import from_dict, unused_losses
 from .mmpretrain import from_config_file, from_package, model_hub
-from .spec import NetworkSpec, build, build_with_library
+from .spec import NetworkSpec, build, build_with_library, classes_of, with_classes
+
+_USUAL_SIZES = (32, 64, 224)
 
 OWN, RANDOM = 'own', 'random'
 """The two values of ``checkpoint`` that are no file: the weights that the source itself has, and none at all."""
@@ -49,27 +58,58 @@ CIFAR_TEACHERS = 'https://github.com/megvii-research/mdistiller/releases/downloa
 
 
 def build_network(
-    model: str | Mapping, *, num_classes: int | None = None, checkpoint: str | None = None, trust_pickle: bool = False
+    model: str | Mapping | nn.Module,
+    *,
+    num_classes: int | None = None,
+    checkpoint: str | None = None,
+    head: str | None = None,
+    prefix: str | None = None,
+    trust_pickle: bool = False,
 ) -> BaseClassifier:
-    """Build a classifier from any source, for a student say.
+    """Build a student from any source.
 
     Args:
-        model: A config dict or a name, see the table of :mod:`crld_zoo.networks.sources`.
+        model: A config dict or a name, see the table of :mod:`crld_zoo.networks.sources`, or the module itself.
         num_classes: The number of outputs; that of the source if None.
         checkpoint: A path or URL of weights, ``'own'`` for those of the source, ``'random'`` for none. None means
             those that the config asks for (``pretrained``, ``init_cfg``), and random ones if it asks for none.
+        head: ``'new'`` leaves the final classifier random and loads all else, strictly: a pretrained student for
+            other classes.
+        prefix: Which part of a checkpoint it is, by the beginning of its keys.
         trust_pickle: Allow a checkpoint that runs code while it is read.
 
     Raises:
         UnknownNameError: No source knows the name; the nearest names are given.
         MissingFileError: A config or checkpoint is not there.
-        InputError: The weights do not fill the network, or cannot be had.
+        InputError: The weights do not fill the network, or cannot be had; its config names a loss, which a distiller
+            would never use.
+
+    Example:
+        A student for ten classes that starts from ImageNet's weights:
+
+        .. code-block:: python
+
+            student = dict(model='timm::mobilenetv4_conv_small', checkpoint='own', head='new', num_classes=10)
     """
     spec = resolve(model, num_classes=num_classes)
-    return build_from_spec(spec, checkpoint or (OWN if spec.wanted else RANDOM), trust_pickle=trust_pickle)
+    unused = unused_losses(spec.config)
+    if unused:
+        sentence = (
+            f'{", ".join(unused)} of {spec.name} would never be used, since the distiller makes the loss: label '
+            "smoothing and class weights are the distiller's options (label_smoothing, class_weight), Mixup and "
+            'CutMix belong to the data or its preprocessor'
+        )
+        if not spec.declared:
+            raise InputError(f'{sentence}; take it out of the config of the student')
+        print_log(sentence, logger='current', level=logging.WARNING)
+    checkpoint = checkpoint or (OWN if spec.wanted else RANDOM)
+    network = build_from_spec(spec, checkpoint, head=head, prefix=prefix, trust_pickle=trust_pickle)
+    if getattr(network, 'num_classes', None) == 2 and _add_zero in network._forward_hooks.values():
+        raise InputError(f'{spec.name} has one output: a student of two classes needs two, num_classes=2')
+    return network
 
 
-def resolve(model: str | Mapping, *, num_classes: int | None = None) -> NetworkSpec:
+def resolve(model: str | Mapping | nn.Module, *, num_classes: int | None = None) -> NetworkSpec:
     """Look a network up, without building it.
 
     Args:
@@ -80,6 +120,8 @@ def resolve(model: str | Mapping, *, num_classes: int | None = None) -> NetworkS
         UnknownNameError, MissingFileError: There is no such name or config.
         InputError: The config is none of a classifier, or a library is not installed.
     """
+    if isinstance(model, nn.Module):
+        return NetworkSpec(type(model).__name__, {}, module=model, wanted=True)
     if isinstance(model, Mapping):
         return from_dict(model, num_classes)
     if not isinstance(model, str):
@@ -115,6 +157,8 @@ def check_weights(spec: NetworkSpec, checkpoint: str) -> None:
             raise MissingFileError(f'{error}; this gets it: {command}' if command else str(error)) from None
     elif spec.weights is not None:
         locate(spec.weights)
+    elif spec.module is not None:
+        return
     elif spec.library is None:
         raise InputError(
             f"{spec.name} has no weights of its own: name a file, checkpoint='….pth' "
@@ -124,18 +168,93 @@ def check_weights(spec: NetworkSpec, checkpoint: str) -> None:
         raise InputError(spec.misfit)
 
 
-def build_from_spec(spec: NetworkSpec, checkpoint: str, *, trust_pickle: bool = False) -> BaseClassifier:
+def build_from_spec(
+    spec: NetworkSpec,
+    checkpoint: str,
+    *,
+    head: str | None = None,
+    prefix: str | None = None,
+    trust_pickle: bool = False,
+) -> BaseClassifier:
     """Build what :func:`resolve` found and load its weights; see :func:`build_network`."""
-    check_weights(spec, checkpoint)
-    if checkpoint == RANDOM:
-        return build(spec.config, spec.name)
-    if checkpoint == OWN and spec.weights is None:
+    if head not in (None, 'new') or (head and checkpoint == RANDOM):
+        raise InputError(f"head={head!r} of {spec.name}: 'new', beside the checkpoint that all else comes from")
+    check_weights(replace(spec, misfit='') if head else spec, checkpoint)
+    file = spec.weights if checkpoint == OWN else None if checkpoint == RANDOM else checkpoint
+    by_library = checkpoint == OWN and file is None and spec.module is None
+    if spec.module is not None:
+        network = spec.module if isinstance(spec.module, BaseClassifier) else _wrapped(spec.module)
+    elif by_library and not head:
         network = build_with_library(spec)
     else:
         network = build(spec.config, spec.name)
-        load_weights(network, spec.weights if checkpoint == OWN else checkpoint, trust_pickle=trust_pickle)
+    new = _head_of(spec, network) if head else ()
+    if file is not None:
+        load_weights(network, file, trust_pickle=trust_pickle, prefix=prefix or spec.prefix, new=new)
+    elif by_library and head:
+        own = build_with_library(replace(spec, config=with_classes(spec, spec.own_classes)))
+        fill(network, own.state_dict(), spec.name, new=new)
+    if spec.parts and checkpoint == RANDOM:
+        _load_parts(network, spec, trust_pickle)
+    elif checkpoint == RANDOM:
+        return _checked(network, spec)
     network.is_init = True  # the Runner initializes at its start every module that does not say that it is
+    return _checked(network, spec)
+
+
+def _wrapped(module: nn.Module) -> ModuleClassifier:
+    with DefaultScope.overwrite_default_scope('crld_zoo'):  # as for mmpretrain's classifiers
+        return ModuleClassifier(module)
+
+
+def _head_of(spec: NetworkSpec, network: nn.Module) -> list[str]:
+    """The parameters whose shapes depend on the number of classes: those of the final classifier."""
+    with torch.random.fork_rng(devices=[]):
+        other = build(with_classes(spec, classes_of(spec) + 1), spec.name).state_dict()
+    return [key for key, value in network.state_dict().items() if value.shape != other[key].shape]
+
+
+def _load_parts(network: nn.Module, spec: NetworkSpec, trust_pickle: bool) -> None:
+    network.init_weights()  # first all of it, as mmengine does
+    for path, file, prefix in spec.parts:
+        try:
+            part = network.get_submodule(path)
+        except AttributeError as error:
+            raise InputError(f'init_cfg of {path} in {spec.name}: it has no such module to load {file} into') from error
+        load_weights(part, file, trust_pickle=trust_pickle, prefix=prefix)
+
+
+def _checked(network: nn.Module, spec: NetworkSpec) -> nn.Module:
+    """The network, if it takes three channels and gives logits."""
+    stem = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
+    if stem is not None and stem.in_channels == 1:
+        raise InputError(
+            f'{spec.name} takes images of one channel; images here have three: build it with in_channels=3'
+        )
+    given = _output(network, spec.size)
+    if given is not None and not (isinstance(given, Tensor) and given.dim() == 2):
+        shape = tuple(given.shape) if isinstance(given, Tensor) else f'{type(given).__name__} of {len(given)}'
+        raise InputError(
+            f'{spec.name} gives {shape} for a batch of two images: a classifier gives one tensor of logits (N, K); '
+            'take another head'
+        )
+    if given is not None and given.shape[1] == 1:
+        two_class_logits(network)
     return network
+
+
+def _output(network: nn.Module, size: int | None):
+    """What the network gives for two images, by shapes alone; None where that cannot be found."""
+    mode = FakeTensorMode()
+    with FakeCopyMode(mode):
+        shapes = copy.deepcopy(network).eval()
+    with mode, torch.no_grad():
+        for side in [size] if size else _USUAL_SIZES:
+            try:
+                return shapes(torch.empty(2, 3, side, side))
+            except Exception:
+                continue
+    return None
 
 
 def count_classes(network: nn.Module) -> int:
@@ -146,8 +265,8 @@ def count_classes(network: nn.Module) -> int:
     """
     inner = getattr(network, 'model', None)
     for owner, name in (
-        (getattr(network, 'head', None), 'num_classes'),
         (network, 'num_classes'),
+        (getattr(network, 'head', None), 'num_classes'),
         (inner, 'num_classes'),
         (getattr(inner, 'config', None), 'num_labels'),
     ):

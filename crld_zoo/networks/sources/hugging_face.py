@@ -39,6 +39,7 @@ def resolve(name: str, num_classes: int | None) -> NetworkSpec:
         std=in_bytes(processor.get('image_std')),
         size=size,
         library=dict(pretrained=True),
+        own_classes=config.num_labels,
         misfit=head_misfit(f'hf::{name}', config.num_labels, classes),
         by_hand=by_hand,
     )

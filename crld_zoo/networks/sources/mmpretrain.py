@@ -68,7 +68,11 @@ def from_config_file(path: Path, num_classes: int | None) -> NetworkSpec:
     spec = from_dict(model | dict(data_preprocessor=dict(preprocessor)), num_classes)
     loads_files = any('LoadImageFromFile' in str(step['type']) for step in pipeline)  # mmcv's images are blue first
     return replace(
-        spec, name=path.stem, size=_pipeline_size(pipeline), bgr=loads_files and not preprocessor.get('to_rgb', False)
+        spec,
+        name=path.stem,
+        declared=str(path),
+        size=_pipeline_size(pipeline),
+        bgr=loads_files and not preprocessor.get('to_rgb', False),
     )
 
 

@@ -27,6 +27,11 @@ class NetworkSpec:
         weights: A path or URL of its own weights; None if it has none.
         library: Options of the config with which the library fills the network itself, where it must; else None.
         wanted: Whether the config itself asks for the weights.
+        prefix: Where those weights begin in their file; found by itself if None.
+        parts: Weights of parts of it: the path of a module, a file, where they begin in the file or None.
+        module: The network itself, where it was given and not described.
+        declared: The config file that the network was described in, if one.
+        own_classes: The number of classes of those that the library fills it with.
         misfit: Why its own weights do not fit the classes asked for, if so.
         by_hand: What to do without a network, a clause of an error.
     """
@@ -40,6 +45,11 @@ class NetworkSpec:
     weights: str | None = None
     library: dict | None = None
     wanted: bool = False
+    prefix: str | None = None
+    parts: tuple[tuple[str, str, str | None], ...] = ()
+    module: nn.Module | None = None
+    declared: str = ''
+    own_classes: int | None = None
     misfit: str = ''
     by_hand: str = ''
 
@@ -88,3 +98,31 @@ def head_misfit(name: str, classes: int, asked: int) -> str:
         f'the weights of {name} have {classes} classes, not {asked}: leave num_classes out and name the classes '
         'to take from it (classes=[…]), or give a checkpoint with that head'
     )
+
+
+def with_classes(spec: NetworkSpec, num_classes: int) -> dict:
+    """The config of a spec with another number of outputs.
+
+    Raises:
+        InputError: It has no option for it.
+    """
+    config = copy.deepcopy(spec.config)
+    head = config.get('head')
+    for owner, option in ((config, 'num_labels'), (config, 'num_classes'), (head, 'num_classes')):
+        if isinstance(owner, dict) and option in owner:
+            owner[option] = num_classes
+            return config
+    raise InputError(f'{spec.name} has no option for its number of classes, so it cannot have a new head')
+
+
+def classes_of(spec: NetworkSpec) -> int:
+    """The number of outputs that the config of a spec asks for; see :func:`with_classes`."""
+    head = spec.config.get('head')
+    found = [
+        owner[option]
+        for owner, option in ((spec.config, 'num_labels'), (spec.config, 'num_classes'), (head, 'num_classes'))
+        if isinstance(owner, dict) and isinstance(owner.get(option), int)
+    ]
+    if not found:
+        raise InputError(f'{spec.name} does not say its number of classes, so it cannot have a new head')
+    return found[0]

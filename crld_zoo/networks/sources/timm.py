@@ -39,6 +39,7 @@ def resolve(name: str, num_classes: int | None) -> NetworkSpec:
         std=in_bytes(stated.std),
         size=stated.input_size[-1],
         library=dict(pretrained=True) if stated.has_weights else None,
+        own_classes=stated.num_classes,
         misfit=head_misfit(f'timm::{name}', stated.num_classes, classes),
         by_hand=f'fetch the weights of {stated.hf_hub_id or stated.url} on a machine with a network and name '
         'the file as checkpoint',

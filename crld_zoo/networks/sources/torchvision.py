@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import typing
+
 from crld_zoo.errors import UnknownNameError, nearest_names
 
 from .spec import NetworkSpec, in_bytes
@@ -29,12 +32,20 @@ def resolve(name: str, num_classes: int | None) -> NetworkSpec:
             f"torchvision has no weights '{tag}' for {architecture} ({nearest_names(tag, known.__members__)})"
         )
     weights = known[tag] if tag else known.DEFAULT
+    # These weights were made for inputs of -1 to 1, to which torchvision's `transform_input` brings them a second time.
+    transforms = 'transform_input' in inspect.signature(_network_class(architecture)).parameters
     preset, classes = weights.transforms(), num_classes or len(weights.meta['categories'])
     return NetworkSpec(
         f'torchvision::{architecture}.{weights.name}',
         dict(type='TorchvisionClassifier', model_name=architecture, num_classes=classes),
-        mean=in_bytes(preset.mean),
-        std=in_bytes(preset.std),
+        mean=(127.5,) * 3 if transforms else in_bytes(preset.mean),
+        std=(127.5,) * 3 if transforms else in_bytes(preset.std),
         size=preset.crop_size[0],
         weights=weights.url,
     )
+
+
+def _network_class(architecture: str) -> type:
+    from torchvision import models
+
+    return typing.get_type_hints(models.get_model_builder(architecture))['return']
