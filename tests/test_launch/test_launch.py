@@ -69,9 +69,13 @@ def test_resume_keeps_the_seed(config, runners):
         launch.run_train(config, work_dir='a', resume='auto', seed=4)
 
 
-def test_the_checkpoint_has_the_seed_even_where_the_config_has_another(config, runners):
+def test_the_checkpoint_has_the_seed_even_where_the_config_has_another(config, runners, tmp_path):
     launch.run_train(config, work_dir='a', seed=3)
-    launch.run_train(config, work_dir='a', resume=True, cfg_options={'randomness.seed': 5})
+    other = tmp_path / 'other.py'
+    other.write_text(CONFIG + 'randomness = dict(seed=5)\n')
+    with pytest.raises(InputError, match='has the seed 3, not 5'):
+        launch.run_train(config, work_dir='a', resume=True, cfg_options={'randomness.seed': 5})
+    launch.run_train(other, work_dir='a', resume=True)
     assert runners[1].train_dataloader.batch_sampler.sampler.seed == runners[1].seed == 3
     assert runners[1].cfg.randomness.seed == 3
 
