@@ -16,6 +16,16 @@ _base_ = [
 ]
 
 model = dict(
+    student=dict(
+        _delete_=True,
+        type='ImageClassifier',
+        backbone=dict(
+            type='MobileNetV1',  # Kaiming's initialization, as in their code
+            init_cfg=[dict(type='Kaiming', layer='Conv2d'), dict(type='Constant', val=1, layer='BatchNorm2d')],
+        ),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=1000, in_channels=1024),
+    ),
     teacher=dict(model='resnet50_8xb32_in1k', expected_top1=76.55),
     distiller=_base_.distiller,
     data_preprocessor=_base_.data_preprocessor,

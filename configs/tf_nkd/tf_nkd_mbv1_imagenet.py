@@ -16,7 +16,15 @@ _base_ = [
 
 model = dict(
     type='Distillation',
-    student=dict(model='crld_zoo::mobilenet_v1', num_classes=1000),
+    student=dict(
+        type='ImageClassifier',
+        backbone=dict(
+            type='MobileNetV1',  # Kaiming's initialization, as in their code
+            init_cfg=[dict(type='Kaiming', layer='Conv2d'), dict(type='Constant', val=1, layer='BatchNorm2d')],
+        ),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=1000, in_channels=1024),
+    ),
     distiller=_base_.distiller,
     data_preprocessor=_base_.data_preprocessor,
 )

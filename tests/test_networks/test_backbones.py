@@ -111,6 +111,31 @@ def test_initialization_is_the_reference_one(backbone):
 
 
 @pytest.mark.parametrize(
+    ('name', 'std', 'bias'),
+    [
+        ('vgg8', 0.01, 0.0),
+        ('mobilenet_v2_half', 0.01, 0.0),
+        ('wrn_16_2', (1 / 3 / 128) ** 0.5, 0.0),
+        ('resnet32x4', (1 / 3 / 256) ** 0.5, None),
+        ('resnet18_imagenet', (1 / 3 / 512) ** 0.5, None),
+        ('mobilenet_v1', (1 / 3 / 1024) ** 0.5, None),
+    ],
+)
+def test_heads_start_as_the_reference_ones(name, std, bias):
+    network = build_network(f'crld_zoo::{name}', num_classes=100)
+    network.init_weights()
+    assert network.head.fc.weight.std().item() == pytest.approx(std, rel=0.03)
+    assert (network.head.fc.bias == 0).all() == (bias == 0)
+
+
+def test_mobilenet_v1_starts_as_torch_does():
+    network = MobileNetV1()
+    network.init_weights()
+    pointwise = network.layers[-1][3].weight
+    assert pointwise.abs().max() <= 1024**-0.5 and pointwise.std().item() == pytest.approx((3 * 1024) ** -0.5, rel=0.05)
+
+
+@pytest.mark.parametrize(
     ('build', 'said'),
     [
         (lambda: CIFARResNet(21), '6 n \\+ 2'),

@@ -6,7 +6,7 @@ model = dict(
         type='ImageClassifier',
         backbone=dict(type='ResNet', depth=18, zero_init_residual=False),  # as in torchvision
         neck=dict(type='GlobalAveragePooling'),
-        head=dict(type='LinearClsHead', num_classes=1000, in_channels=512),
+        head=dict(type='LinearClsHead', num_classes=1000, in_channels=512, init_cfg=None),
     ),
     teacher=dict(model='torchvision::resnet34.IMAGENET1K_V1', expected_top1=73.31),
 )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from crld_zoo.registry import MODELS
 
-from .stages import KAIMING, StagedBackbone
+from .stages import StagedBackbone
 
 STAGES = (((64, 1),), ((128, 2), (128, 1)), ((256, 2), (256, 1)), ((512, 2), *((512, 1),) * 5), ((1024, 2), (1024, 1)))
 """Output channels and stride of each separable convolution, by the resolution that they work at."""
@@ -34,10 +34,11 @@ class MobileNetV1(StagedBackbone):
 
     Args:
         out_indices: The stages, 0-4 (a half to 1/32 of the resolution), whose maps are given out.
-        init_cfg: mmengine's config of the initialization.
+        init_cfg: mmengine's config of the initialization; torch's own if None, as the references have it but for NKD's,
+            which is :data:`~crld_zoo.networks.backbones.stages.KAIMING`.
     """
 
-    def __init__(self, out_indices: Sequence[int] = (4,), init_cfg: dict | list | None = KAIMING):
+    def __init__(self, out_indices: Sequence[int] = (4,), init_cfg: dict | list | None = None):
         super().__init__(out_indices, len(STAGES), init_cfg)
         channels = 32
         layers = [nn.Sequential(*_activated(nn.Conv2d(3, channels, 3, 2, 1, bias=False)))]

@@ -22,22 +22,36 @@ ZOO: dict[str, tuple[dict, int]] = {
     'shufflenet_v2': (dict(type='CIFARShuffleNetV2'), 1024),
     'mobilenet_v1': (dict(type='MobileNetV1'), 1024),
     **{
-        f'resnet{depth}_imagenet': (dict(type='ResNet', depth=depth), 512 if depth < 50 else 2048)
+        f'resnet{depth}_imagenet': (
+            dict(type='ResNet', depth=depth, zero_init_residual=False),
+            512 if depth < 50 else 2048,
+        )
         for depth in (18, 34, 50, 101, 152)
     },
 }
 """By name: the backbone's config and the channels of its last map."""
 
 
+_NORMAL = dict(type='Normal', layer='Linear', std=0.01)
+_NO_BIAS = dict(
+    type='Kaiming', layer='Linear', a=5**0.5, mode='fan_in', nonlinearity='leaky_relu', distribution='uniform'
+)
+_HEADS = {'CIFARVGG': _NORMAL, 'CIFARMobileNetV2': _NORMAL, 'WideResNet': _NO_BIAS}
+"""By backbone, how the head starts where it is not as torch has it."""
+
+
 def classifier_config(name: str, num_classes: int) -> dict:
     """The config of one of them as an ``ImageClassifier``.
 
-    The head starts as the published networks' do, with PyTorch's own initialization instead of mmpretrain's.
+    The head starts as the published networks' do: PyTorch's own initialization instead of mmpretrain's, except that
+    VGGs and MobileNetV2 begin with weights of N(0, 0.01) and no bias, and wide ResNets with no bias.
     """
     backbone, channels = ZOO[name]
     return dict(
         type='ImageClassifier',
         backbone=dict(backbone),
         neck=dict(type='GlobalAveragePooling'),
-        head=dict(type='LinearClsHead', num_classes=num_classes, in_channels=channels, init_cfg=None),
+        head=dict(
+            type='LinearClsHead', num_classes=num_classes, in_channels=channels, init_cfg=_HEADS.get(backbone['type'])
+        ),
     )
