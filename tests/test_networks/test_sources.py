@@ -15,6 +15,7 @@ from mmpretrain.structures import DataSample
 from crld_zoo.errors import InputError, MissingFileError, UnknownNameError
 from crld_zoo.models import Teacher
 from crld_zoo.networks.sources import SOURCES, NetworkSpec, build_network, count_classes, resolve
+from crld_zoo.networks.sources.hugging_face import measured
 from crld_zoo.registry import MODELS
 
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
@@ -408,3 +409,54 @@ def test_a_hugging_face_name_without_a_network_says_what_to_fetch(monkeypatch):
     monkeypatch.setattr(transformers.AutoConfig, 'from_pretrained', from_pretrained)
     said = refused('hf::microsoft/resnet-34')
     assert 'model.safetensors of microsoft/resnet-34' in said and 'folder' in said
+
+
+class Processor:
+    """Stands in for an image processor of transformers."""
+
+    size = dict(height=40, width=40)
+
+    def __init__(self, change):
+        self.change = change
+
+    def __call__(self, images, **_):
+        return dict(pixel_values=[self.change(image.astype(float)).transpose(2, 0, 1) for image in images])
+
+
+@pytest.mark.parametrize(
+    ('change', 'mean', 'std', 'bgr'),
+    [
+        (lambda image: (image / 255 - 0.5) / 0.25, (127.5,) * 3, (63.75,) * 3, False),
+        (lambda image: image / 255, (0.0,) * 3, (255.0,) * 3, False),
+        (lambda image: image / 127.5 - 1, (127.5,) * 3, (127.5,) * 3, False),
+        (lambda image: (image / 255 - 0.5) / 0.5 / 0.5, (127.5,) * 3, (63.75,) * 3, False),
+        (lambda image: (image[..., ::-1] - [3.0, 2.0, 1.0]) / [30.0, 20.0, 10.0], (1.0, 2.0, 3.0), (10, 20, 30), True),
+    ],
+    ids=['normalized', 'rescaled alone', 'another factor', 'divided twice', 'flipped channels'],
+)
+def test_a_processor_is_measured(change, mean, std, bgr):
+    seen = measured(Processor(change), 'mine')
+    assert seen == dict(mean=pytest.approx(mean), std=pytest.approx(std), size=40, bgr=bgr)
+
+
+@pytest.mark.parametrize(
+    'change', [lambda image: (image / 255) ** 2, lambda image: image - image.mean(), lambda image: image[::-1]]
+)
+def test_a_processor_that_does_more_than_normalize_is_refused(change):
+    with pytest.raises(InputError, match='no scale and shift of each channel, it differs by up to'):
+        measured(Processor(change), 'mine')
+
+
+@pytest.mark.parametrize(
+    ('kind', 'options', 'std', 'bgr'),
+    [
+        ('ViTImageProcessor', {}, 127.5, False),
+        ('ViTImageProcessor', dict(do_normalize=False), 255.0, False),
+        ('EfficientNetImageProcessor', {}, 63.75, False),
+        ('MobileViTImageProcessor', {}, 255.0, True),
+    ],
+)
+def test_processors_of_transformers(kind, options, std, bgr):
+    transformers = pytest.importorskip('transformers', reason='needs transformers, an optional library')
+    seen = measured(getattr(transformers, kind)(**options), kind)
+    assert seen['std'] == pytest.approx((std,) * 3) and seen['bgr'] is bgr
