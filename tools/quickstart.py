@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from crld_zoo.errors import InputError
-from crld_zoo.evaluation import agreement
-from crld_zoo.evaluation.comparison import test_run
+from crld_zoo.evaluation.functional import measure
 from crld_zoo.launch import main_guard
+from crld_zoo.launch.student import load_student
 
 ROOT = Path(__file__).resolve().parents[1]
 TEACHER = 'ce_r20_digits'
@@ -82,16 +82,17 @@ def main() -> None:
         if Config.fromfile(config).model.get('teacher'):
             overrides.append(f'model.teacher.checkpoint={find_latest_checkpoint(base / TEACHER)}')
         seconds = train(config, base / name, [*options, *(['--cfg-options', *overrides] if overrides else [])])
-        run = test_run(Config.fromfile(config), find_latest_checkpoint(base / name))
-        teacher = teacher or run
-        metrics = run.metrics()
+        student = load_student(base / name, 'last')
+        logits, labels = student.outputs(split='test')
+        teacher = logits if teacher is None else teacher
+        measured = measure(logits, teacher, labels)
         table.add_row(
             label,
-            f'{metrics["accuracy/top1"]:.1f}',
-            f'{metrics["accuracy/top5"]:.1f}',
-            f'{100 * metrics["calibration/ece"]:.1f}',
-            f'{100 * agreement(run.scores, teacher.scores):.1f}',
-            f'{run.parameters:,}',
+            f'{measured["top1"]:.1f}',
+            f'{measured["top5"]:.1f}',
+            f'{100 * measured["ece"]:.1f}',
+            f'{measured["agreement"]:.1f}',
+            f'{sum(parameter.numel() for parameter in student.network.parameters()):,}',
             f'{seconds:.0f}',
             str(args.work_dir / name),
         )

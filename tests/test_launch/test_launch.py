@@ -10,10 +10,12 @@ import sys
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import Runner
 
-import crld_zoo.launch.launch as launch
+from crld_zoo import launch
 from crld_zoo.engine import Bf16OptimWrapper, DivergenceHook, EpochBasedTrainLoop, PreemptionHook
 from crld_zoo.errors import InputError, MissingFileError
+from crld_zoo.launch import guard
 
 CONFIG = """
 custom_imports = dict(imports=['tests.test_engine.tiny_run'])
@@ -40,13 +42,13 @@ def config(tmp_path, monkeypatch):
 def runners(monkeypatch) -> list:
     """Every runner that is built."""
     built = []
-    from_cfg = launch.Runner.from_cfg
+    from_cfg = Runner.from_cfg
 
     def build(cfg):
         built.append(from_cfg(cfg))
         return built[-1]
 
-    monkeypatch.setattr(launch.Runner, 'from_cfg', build)
+    monkeypatch.setattr(Runner, 'from_cfg', build)
     return built
 
 
@@ -268,7 +270,7 @@ class TestGuard:
         assert self.ended(KeyboardInterrupt(), capsys) == (130, 'error: interrupted\n')
 
     def test_the_process_is_named(self, capsys, monkeypatch):
-        monkeypatch.setattr(launch, 'get_rank', lambda: 3)
+        monkeypatch.setattr(guard, 'get_rank', lambda: 3)
         assert self.ended(InputError('no.'), capsys) == (2, 'error (process 3): no.\n')
 
     @pytest.mark.parametrize(

@@ -1,0 +1,169 @@
+"""From a file to a config that is ready to run on this machine."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_distributed
+
+from crld_zoo.errors import InputError, MissingFileError, nearest_names
+from crld_zoo.registry import DATASETS
+
+from .processes import join_group
+
+_CONFIGS = Path(__file__).parents[2] / 'configs'
+_SAFEGUARDS = dict(
+    data_check='DataCheckHook',
+    distiller='DistillerHook',
+    teacher_accuracy='TeacherAccuracyHook',
+    divergence='DivergenceHook',
+    preemption='PreemptionHook',
+)
+_WRITTEN_TO = ('out_dir', 'save_dir', 'out_file_path', 'tmpdir', 'json_trace_path')
+
+
+def load_config(path: str | Path, work_dir: str | Path | None = None, cfg_options: Mapping | None = None) -> Config:
+    """A config with its options and its work directory.
+
+    Raises:
+        MissingFileError: There is no such file; the nearest names of ``configs/`` are given.
+    """
+    path = Path(path)
+    if not path.is_file():
+        known = {
+            file.stem
+            for folder in (_CONFIGS, path.parent)
+            for file in folder.rglob('*.py')
+            if not any(part.startswith(('_', '.')) for part in file.relative_to(folder).parts)
+        }
+        raise MissingFileError(f'there is no config {path} ({nearest_names(path.stem, known)})')
+    try:
+        cfg = Config.fromfile(path)
+    except MissingFileError:  # says what is missing already
+        raise
+    except FileNotFoundError as error:
+        raise MissingFileError(f'{path} needs {error.filename}, which is not there.') from error
+    _merge_options(cfg, cfg_options or {})
+    if work_dir is not None:
+        cfg.work_dir = str(work_dir)
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs', path.stem))
+    return cfg
+
+
+def _merge_options(cfg: Config, options: Mapping) -> None:
+    for key in options:
+        if key.split('.')[0] in ('distiller', 'data_preprocessor'):  # variables that the recipes' bases leave behind
+            raise InputError(f'the option {key} changes nothing: say model.{key}.')
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (TypeError, KeyError, IndexError) as error:
+        raise InputError(f'the options {", ".join(options)} do not fit the config: {error}.') from error
+
+
+def prepare(cfg: Config, launcher: str = 'none') -> None:
+    """Ready a config for this machine: where it writes, the safeguards that every run has, the process group.
+
+    What the config does not say otherwise is added: the loop that resumes exactly, the hooks that stop a diverging or
+    a preempted run, loader workers that outlive the signal to stop. Without a GPU, processes talk through gloo.
+
+    Raises:
+        InputError: The config writes outside of its work directory, needs a GPU where there is none, or combines what
+            does not go together.
+    """
+    check_written_paths(cfg)
+    _check_accumulation(cfg)
+    cfg.launcher = launcher
+    cfg.setdefault('default_scope', 'crld_zoo')
+    hooks = dict(cfg.get('default_hooks') or {})
+    for name, kind in _SAFEGUARDS.items():
+        options = hooks.pop(name, {})
+        if options is not None:  # None turns one off, as it does for MMEngine's default hooks
+            hooks[name] = {'type': kind, **options}
+    cfg.default_hooks = hooks
+    loop = cfg.get('train_cfg')
+    if loop is not None and 'type' not in loop:  # MMEngine would take its own loops then
+        loop.type = 'EpochBasedTrainLoop' if loop.pop('by_epoch', True) else 'IterBasedTrainLoop'
+    elif loop is not None and not loop.pop('by_epoch', True):
+        loop.type = 'IterBasedTrainLoop'
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loader = cfg.get(name)
+        if loader is not None and loader.get('num_workers', 0):
+            loader.setdefault('worker_init_fn', ConfigDict(type='obey_only_the_trainer'))
+            loader.pop('disable_subprocess_warning', None)  # of the function whose place this one takes
+        if loader is not None and (loader.get('num_workers', 0) or loader.get('pin_memory', False)):
+            dataset = loader.get('dataset') or {}
+            if dataset.get('device') == 'auto':  # neither works with images on a GPU
+                dataset.device = 'cpu'
+    if launcher != 'none' and not is_distributed():
+        join_group(cfg, launcher)
+
+
+def check_data(cfg: Config, *loaders: str) -> None:
+    """Miss a folder of images at once, not when everything else is built; what can be downloaded is left alone."""
+    for name in loaders:
+        dataset = (cfg.get(name) or {}).get('dataset') or {}
+        root, kind = dataset.get('data_root'), DATASETS.get(str(dataset.get('type')))
+        if not root or kind is None or 'download' in inspect.signature(kind).parameters or Path(root).exists():
+            continue
+        raise MissingFileError(
+            f"{name}.dataset.data_root = '{root}': there is no {Path(root).absolute()}; put the "
+            f'images there (`ln -s /where/they/are {root}`), or name their folder: --cfg-options '
+            f'{name}.dataset.data_root=… for each loader.'
+        )
+
+
+def check_written_paths(cfg: Config) -> None:
+    """Check that all that a config writes lies in its work directory.
+
+    Raises:
+        InputError: A path lies elsewhere.
+    """
+    home = Path(cfg.work_dir).resolve()
+    for key, path in _written_paths(cfg.to_dict(), ''):
+        if not Path(path).resolve().is_relative_to(home):
+            raise InputError(
+                f"{key}='{path}' lies outside of the work directory {cfg.work_dir}, and a run writes "
+                'nowhere else: leave it out, or choose another work directory.'
+            )
+
+
+def _written_paths(part, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(part, dict):
+        for name, value in part.items():
+            inner = f'{key}.{name}' if key else str(name)
+            if name in _WRITTEN_TO and isinstance(value, str) and '://' not in value:
+                yield inner, value
+            else:
+                yield from _written_paths(value, inner)
+    elif isinstance(part, list | tuple):
+        for number, value in enumerate(part):
+            yield from _written_paths(value, f'{key}.{number}')
+
+
+def _check_accumulation(cfg: Config) -> None:
+    compiled = (cfg.get('model') or {}).get('compile')
+    mode = compiled.get('mode') if isinstance(compiled, dict) else None
+    if mode is None or (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1) <= 1:
+        return
+    from crld_zoo.networks.compilation import GRAPH_MODES  # as in run_test
+
+    if mode in GRAPH_MODES:
+        raise InputError(
+            f"model.compile.mode='{mode}' replays CUDA graphs, and a replay overwrites the gradients of "
+            'the one before, so they cannot be accumulated: set optim_wrapper.accumulative_counts=1, or '
+            'another mode.'
+        )
+
+
+def use_bf16(cfg: Config) -> None:
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'Bf16OptimWrapper'):
+        raise InputError(
+            f'--amp replaces an OptimWrapper, but the config has a {kind}: set its precision in the config.'
+        )
+    if kind == 'OptimWrapper':
+        cfg.optim_wrapper.type = 'Bf16OptimWrapper'

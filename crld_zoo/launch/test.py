@@ -1,0 +1,56 @@
+"""Test a trained student as a config says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.runner import Runner
+
+from crld_zoo.errors import InputError
+
+from .config import check_data, load_config, prepare
+from .processes import leave_group
+
+
+def run_test(
+    config: str | Path,
+    checkpoint: str | Path,
+    work_dir: str | Path | None = None,
+    launcher: str = 'none',
+    cfg_options: Mapping | None = None,
+) -> dict[str, float]:
+    """Test a checkpoint as a config says, without its teacher or the teacher's files.
+
+    Args:
+        config: The config file.
+        checkpoint: Of the student, from :func:`run_train` or of any layout of :mod:`crld_zoo.networks.weights`.
+        work_dir: Where logs are written; None takes the folder ``test`` in the work directory of the training, whose
+            record of the config stays as it is.
+        launcher: As in :func:`run_train`.
+        cfg_options: As in :func:`run_train`.
+
+    Returns:
+        The metrics by name.
+
+    Raises:
+        InputError: The config or the checkpoint is missing or damaged, or one does not fit the other.
+    """
+    from crld_zoo.networks.weights import load_weights  # models are looked up by name everywhere else in this room
+
+    cfg = load_config(config, work_dir, cfg_options)
+    if work_dir is None:
+        cfg.work_dir = str(Path(cfg.work_dir, 'test'))
+    if cfg.get('test_dataloader') is None:
+        raise InputError(f'{config} has no test_dataloader, test_cfg and test_evaluator to test with.')
+    check_data(cfg, 'test_dataloader')
+    prepare(cfg, launcher)
+    if 'teacher' in cfg.model:
+        cfg.model.teacher = None
+    cfg.load_from, cfg.resume = None, False
+    runner = Runner.from_cfg(cfg)
+    load_weights(getattr(runner.model, 'module', runner.model).student, checkpoint)
+    metrics = runner.test()
+    del runner
+    leave_group()
+    return metrics

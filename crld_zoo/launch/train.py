@@ -1,0 +1,93 @@
+"""Train as a config says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from crld_zoo.engine.checkpoints import check_fits
+from crld_zoo.engine.loops import EpochBasedTrainLoop
+from crld_zoo.engine.preemption import stopping_in_order
+from crld_zoo.engine.work_dir import occupied
+from crld_zoo.errors import InputError
+
+from .config import check_data, load_config, prepare, use_bf16
+from .processes import leave_group, on_main
+
+
+def run_train(
+    config: str | Path,
+    work_dir: str | Path | None = None,
+    resume: bool | str = False,
+    amp: bool = False,
+    launcher: str = 'none',
+    cfg_options: Mapping | None = None,
+    seed: int | None = None,
+    auto_scale_lr: bool = False,
+) -> None:
+    """Train as a config says.
+
+    Args:
+        config: The config file.
+        work_dir: Where everything is written; None takes the config's, or ``work_dirs/<name of the config>``.
+        resume: True or 'auto' goes on from the newest intact checkpoint of the work directory (starts where there is
+            none), a path from that checkpoint.
+        amp: Run the forward pass under bfloat16 autocast.
+        launcher: ``'none'``, ``'pytorch'`` (torchrun), ``'slurm'`` or ``'mpi'``.
+        cfg_options: Values that replace the config's, by dotted key.
+        seed: The run's seed; None takes the config's. A resumed run keeps its own.
+        auto_scale_lr: Scale the learning rate from the config's ``auto_scale_lr.base_batch_size`` to the batch in use.
+
+    Raises:
+        InputError: The config is missing or asks for what cannot be done; the work directory is in use or holds another
+            run; a checkpoint is damaged or does not fit.
+        SystemExit: With :data:`~crld_zoo.engine.preemption.PREEMPTED` where the process was told to stop.
+    """
+    with stopping_in_order(), ExitStack() as held:
+        cfg = load_config(config, work_dir, cfg_options)
+        check_data(cfg, 'train_dataloader', 'val_dataloader')
+        prepare(cfg, launcher)
+        if amp:
+            use_bf16(cfg)
+        if auto_scale_lr:
+            if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+                raise InputError(f'{config} has no auto_scale_lr.base_batch_size to scale the learning rate from.')
+            cfg.auto_scale_lr.enable = True
+        resume = resume or (cfg.get('resume', False) and (cfg.get('load_from') or True))
+        checkpoint, own_seed = on_main(lambda: held.enter_context(occupied(cfg.work_dir, resume)))
+        _choose_seed(cfg, (cfg_options or {}).get('randomness.seed') if seed is None else seed, own_seed)
+        cfg.resume = checkpoint is not None
+        if checkpoint is not None:
+            cfg.load_from = checkpoint
+        _train(cfg, checkpoint, resume)
+    leave_group()
+
+
+def _train(cfg: Config, checkpoint: str | None, resume: bool | str) -> None:
+    runner = Runner.from_cfg(cfg)
+    if checkpoint is not None:
+        check_fits(runner.model, checkpoint)
+        runner.logger.info(f'going on from {checkpoint}')
+        if cfg.train_cfg.type != EpochBasedTrainLoop.__name__:
+            runner.logger.warning(f'{cfg.train_cfg.type} resumes as it can: only EpochBasedTrainLoop does so exactly')
+    elif resume:
+        runner.logger.info(f'{cfg.work_dir} has no checkpoint to go on from: the run starts from the beginning')
+    runner.train()
+
+
+def _choose_seed(cfg: Config, seed: int | None, of_checkpoint: int | None) -> None:
+    if seed is not None and not 0 <= seed < 2**32:
+        raise InputError(f'the seed must be from 0 to {2**32 - 1}, not {seed}.')
+    if None not in (seed, of_checkpoint) and seed != of_checkpoint:
+        raise InputError(
+            f'the run to resume has the seed {of_checkpoint}, not {seed}: leave the seed out, or start a '
+            'new run in another work directory.'
+        )
+    for chosen in (of_checkpoint, seed):
+        if chosen is not None:
+            cfg.merge_from_dict({'randomness.seed': chosen})
+            return
