@@ -86,6 +86,7 @@ class ImageFiles(InMemoryDataset):
             seed=subset_seed,
             others=others,
         )
+        split_size, numbers = len(files), torch.from_numpy(kept)
         files, required = [files[index] for index in kept], None
         if labels_per_class is not None or fraction is not None:
             required = labels != UNLABELED
@@ -94,6 +95,7 @@ class ImageFiles(InMemoryDataset):
         images, kept = decode_images(paths, size, resize=resize, broken=broken, required=required)
         _check_classes(labels[kept], classes, f'that can be read in {root}')
         super().__init__(images, labels[kept], classes, device=device)
+        self.numbers, self.split_size = numbers[torch.from_numpy(kept)], split_size
 
 
 def decode_images(

@@ -52,6 +52,8 @@ class InMemoryDataset(Dataset):
     Attributes:
         images: uint8 ``(M, 3, H, W)`` on ``device``.
         labels: int64 ``(M,)`` on ``device``.
+        numbers: The index of each image in the whole split, int64 ``(M,)``.
+        split_size: Images in the whole split.
 
     Raises:
         InputError: Images or labels of another form, a label outside the classes, a subset larger than a class, no
@@ -81,6 +83,7 @@ class InMemoryDataset(Dataset):
             others=others,
         )
         labels = torch.from_numpy(left)
+        self.numbers, self.split_size = torch.from_numpy(kept), len(images)
         if len(kept) < len(images):
             images = images[torch.from_numpy(kept)]
         self.device = torch.device(_roomy_device(images) if device == 'auto' else device)
@@ -101,6 +104,7 @@ class InMemoryDataset(Dataset):
         """The same dataset with these images alone, as mmpretrain's ``KFoldDataset`` asks for it."""
         subset, index = copy.copy(self), torch.as_tensor(indices, dtype=torch.long, device=self.device)
         subset.images, subset.labels = self.images[index], self.labels[index]
+        subset.numbers = self.numbers[index.cpu()]
         return subset
 
     def get_cat_ids(self, index: int) -> list[int]:

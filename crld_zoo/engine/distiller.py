@@ -9,7 +9,8 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from crld_zoo.datasets import labels_of
+from crld_zoo.datasets.labels import labels_of, numbers_of
+from crld_zoo.datasets.subset import UNLABELED
 from crld_zoo.distillers import Progress, TrainingData
 from crld_zoo.errors import InputError
 from crld_zoo.registry import HOOKS
@@ -93,13 +94,9 @@ class DistillerHook(Hook):
 
 def labels_by_number(dataset) -> Tensor:
     """The label of each sample number, -1 where the training set has none, int64."""
-    labels = torch.as_tensor(labels_of(dataset), dtype=torch.int64)
-    numbers = getattr(dataset, 'numbers', None)
-    if numbers is None:
-        return labels
-    numbers = torch.as_tensor(numbers, dtype=torch.int64)
-    table = labels.new_full((int(numbers.max()) + 1,), -1)
-    table[numbers] = labels
+    numbers, _, size = numbers_of(dataset)
+    table = torch.full((size,), UNLABELED)
+    table[numbers] = torch.as_tensor(labels_of(dataset), dtype=torch.int64)
     return table
 
 

@@ -28,22 +28,24 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
     Args:
         runner: The runner.
         dataloader: Config of the training loader.
+        data_seed: Seed of the data (their order, crops and views), apart from the run's, which then decides the first
+            weights and what is drawn in the networks alone. The run's, if None; a resumed run keeps its own.
         **options: MMEngine's: ``max_epochs``, ``val_begin``, ``val_interval``, ``dynamic_intervals``.
     """
 
-    def __init__(self, runner, dataloader: dict, **options) -> None:
+    def __init__(self, runner, dataloader: dict, data_seed: int | None = None, **options) -> None:
         if not isinstance(dataloader, dict):
             raise InputError(
                 'train_dataloader must be a config: a loader that is built already cannot be resumed exactly.'
             )
         super().__init__(runner, seeded_loader(dataloader), **options)
-        runner.message_hub.update_info_dict(dict(batches_done=0, last_validated=0))
+        runner.message_hub.update_info_dict(dict(batches_done=0, last_validated=0, data_seed=data_seed))
 
     def run(self):
         """Train from where the runner stands to the end."""
         with _leaving_nothing(self.runner):
             self.runner.call_hook('before_train')
-            self._follow_seed()
+            follow_seed(self)
             self._validate_if_due()
             while self._epoch < self._max_epochs and not self.stop_training:
                 self.run_epoch()
@@ -63,12 +65,12 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
             )
         hub.update_info('batches_per_epoch', len(self.dataloader))
         rank = get_rank()
-        seed_generators(Stream.EPOCH, runner.seed, epoch, rank=rank)
+        seed_generators(Stream.EPOCH, runner.seed, rank, epoch)
         runner.call_hook('before_train_epoch')
         runner.model.train()
-        self.dataloader.batch_sampler.place(runner.seed, epoch, first=done)
+        self.dataloader.batch_sampler.place(data_seed(runner), epoch, first=done)
         for index, batch in enumerate(self.dataloader, start=done):
-            seed_generators(Stream.ITERATION, runner.seed, epoch, index, rank)
+            seed_generators(Stream.ITERATION, runner.seed, rank, epoch, index)
             hub.update_info('batches_done', index + 1)
             self.run_iter(index, batch)
         hub.update_info('batches_done', 0)
@@ -79,12 +81,6 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
         """One training step, unless :class:`DivergenceHook` refuses it."""
         _step(self.runner, idx, data_batch)
         self._iter += 1
-
-    def _follow_seed(self) -> None:
-        """A resume may have replaced the run's seed after the sampler was built with another one."""
-        sampler = self.dataloader.batch_sampler.sampler
-        if hasattr(sampler, 'seed') and not self.runner._randomness_cfg.get('diff_rank_seed', False):
-            sampler.seed = self.runner.seed
 
     def _validate_if_due(self) -> None:
         runner, epoch = self.runner, self._epoch
@@ -98,7 +94,7 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
             return
         # Only the hooks that follow a complete validation save a checkpoint before the next iteration.
         runner.message_hub.update_info('last_validated', epoch)
-        seed_generators(Stream.VALIDATION, runner.seed, epoch)
+        seed_generators(Stream.VALIDATION, runner.seed, get_rank(), epoch)
         for buffer in shared_buffers(runner.model):  # validate what the main process saves
             broadcast(buffer)
         runner.val_loop.run()
@@ -106,14 +102,27 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
 
 @LOOPS.register_module()
 class IterBasedTrainLoop(mmengine.runner.IterBasedTrainLoop):
-    """MMEngine's iteration-based loop, which also says the epoch that an iteration belongs to: schedules count epochs.
+    """MMEngine's iteration-based loop over batches that carry their samples' keys.
 
     It resumes as MMEngine does, by loading what was trained on already; only the epoch-based loop resumes exactly.
+
+    Args:
+        runner: The runner.
+        dataloader: Config of the training loader.
+        data_seed: As in :class:`EpochBasedTrainLoop`.
+        **options: MMEngine's.
     """
+
+    def __init__(self, runner, dataloader: dict, data_seed: int | None = None, **options) -> None:
+        if isinstance(dataloader, dict):
+            dataloader = seeded_loader(dataloader)
+        super().__init__(runner, dataloader, **options)
+        runner.message_hub.update_info('data_seed', data_seed)
 
     def run(self):
         """Train from where the runner stands to the end."""
         with _leaving_nothing(self.runner):
+            follow_seed(self)
             return super().run()
 
     def run_iter(self, data_batch) -> None:
@@ -130,6 +139,20 @@ def _step(runner, index: int, batch) -> None:
     outputs = runner.model.train_step(batch, optim_wrapper=wrapper)
     outputs = None if wrapper.skipped else outputs
     runner.call_hook('after_train_iter', batch_idx=index, data_batch=batch, outputs=outputs)
+
+
+def data_seed(runner) -> int:
+    """The seed of a run's data."""
+    seed = runner.message_hub.get_info('data_seed')
+    return runner.seed if seed is None else seed
+
+
+def follow_seed(loop) -> None:
+    """Give the sampler the seed of the data, which a resume may have replaced after the sampler was built."""
+    runner, batches = loop.runner, loop.dataloader.batch_sampler
+    batches.place(data_seed(runner), epoch=0, first=0)
+    if hasattr(batches.sampler, 'seed') and not runner._randomness_cfg.get('diff_rank_seed', False):
+        batches.sampler.seed = data_seed(runner)
 
 
 @contextmanager

@@ -1,23 +1,25 @@
 """Randomness as a function of where the training stands.
 
 Nothing random may depend on what was drawn before, or a resumed run could not repeat it. So the generators of Python,
-NumPy and PyTorch start anew at every epoch, every iteration and every batch that is loaded, from a seed that is a hash
-of (stream, seed of the run, rank, epoch, batch). That costs about 20 microseconds a batch, needs no generator state
-in checkpoints (one for each rank and device it would be), makes the data independent of the number of loader workers,
-and keeps the training stream apart from whatever validation draws.
+NumPy and PyTorch start anew at every epoch and iteration, from a hash of (stream, seed of the run, rank, epoch, batch),
+and at every image that a pipeline loads, from (seed of the data, pass, sample number, copy). That costs about 20
+microseconds, needs no generator state in checkpoints (one for each rank and device it would be), makes the data
+independent of batches, processes and loader workers, and keeps the training stream apart from what validation draws.
 """
 
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 
 import numpy as np
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import get_rank, get_world_size
 from torch.utils.data import BatchSampler, Dataset, Sampler
 
+from crld_zoo.datasets.labels import numbers_of
 from crld_zoo.registry import DATA_SAMPLERS, DATASETS
 
 
@@ -30,18 +32,14 @@ class Stream(IntEnum):
     VALIDATION = 3
 
 
-def seed_generators(stream: Stream, seed: int, epoch: int, batch: int = 0, rank: int | None = None) -> None:
+def seed_generators(stream: Stream, *key: int) -> None:
     """Start the generators of Python, NumPy and PyTorch (CPU, and the current CUDA device where one is in use) anew.
 
     Args:
         stream: What the numbers are for.
-        seed: The run's seed.
-        epoch: From 0.
-        batch: From 0, within the epoch.
-        rank: Of the process; None asks the process group.
+        key: Whole numbers of at least 0 that the numbers depend on.
     """
-    key = (stream, seed, get_rank() if rank is None else rank, epoch, batch)
-    words = np.random.SeedSequence(key).generate_state(8)
+    words = np.random.SeedSequence((stream, *key)).generate_state(8)
     random.seed(words[:4].tobytes())
     np.random.seed(words[4:6])
     state = int.from_bytes(words[6:].tobytes(), 'little')
@@ -52,21 +50,19 @@ def seed_generators(stream: Stream, seed: int, epoch: int, batch: int = 0, rank:
 
 
 class SeededBatch(list):
-    """The indices of a batch, which carry the seed it is loaded with to the loader's worker."""
+    """The indices of a batch, with what their samples are drawn from."""
 
-    def __init__(self, indices: Sequence[int], key: tuple[int, int, int, int]) -> None:
+    def __init__(self, indices: Sequence[int], seed: int, epoch: int, copies: Sequence[int]) -> None:
         super().__init__(indices)
-        self.key = key
-
-    def seed_generators(self) -> None:
-        """Start the generators anew in the process that loads the batch."""
-        seed, rank, epoch, batch = self.key
-        seed_generators(Stream.LOADING, seed, epoch, batch, rank)
+        self.seed, self.epoch, self.copies = seed, epoch, copies
 
 
 @DATA_SAMPLERS.register_module()
 class SeededBatchSampler(Sampler):
-    """Batches of a sampler's indices, each with its own seed, from any batch of the epoch on.
+    """Batches of a sampler's indices, with the seed and the pass over the data, from any batch of a pass on.
+
+    A sampler that gives an image several times in a pass (``RepeatAugSampler``) makes numbered copies of it. Each
+    process numbers its own, so such a pass depends on the number of processes.
 
     Args:
         sampler: Gives the indices; its ``set_epoch`` is called where it has one.
@@ -86,17 +82,23 @@ class SeededBatchSampler(Sampler):
         self.place(seed=0, epoch=0, first=0)
 
     def place(self, seed: int, epoch: int, first: int) -> None:
-        """Say which epoch the next pass is and which batch it starts with; the ones before are not loaded."""
+        """Say which pass is next and which batch it starts with; the ones before are not loaded."""
         self._seed, self._epoch, self._first = seed, epoch, first
+
+    def __iter__(self) -> Iterator[SeededBatch]:
+        seed, epoch, first = self._seed, self._epoch, self._first
+        self._epoch, self._first = epoch + 1, 0
         for part in (self.sampler, self.batches):
             if hasattr(part, 'set_epoch'):
                 part.set_epoch(epoch)
-
-    def __iter__(self) -> Iterator[SeededBatch]:
-        seed, epoch, first, rank = self._seed, self._epoch, self._first, get_rank()
+        repeats, seen = getattr(self.sampler, 'num_repeats', 1) > 1, Counter()
         for batch, indices in enumerate(self.batches):
+            copies = [0] * len(indices)
+            if repeats:
+                copies = [seen[index] * get_world_size() + get_rank() for index in indices]
+                seen.update(indices)
             if batch >= first:
-                yield SeededBatch(indices, (seed, rank, epoch, batch))
+                yield SeededBatch(indices, seed, epoch + batch // len(self), copies)  # an endless sampler goes on
 
     def __len__(self) -> int:
         return len(self.batches)  # of a whole epoch, which schedules and progress count with
@@ -104,7 +106,9 @@ class SeededBatchSampler(Sampler):
 
 @DATASETS.register_module()
 class SeededDataset(Dataset):
-    """A dataset whose random transforms follow the seed of the batch that they work for.
+    """A dataset whose batches carry their ``sample_keys``: int64 rows of seed, pass, sample number, copy.
+
+    Random transforms of a pipeline follow the key of the image that they work on.
 
     Args:
         dataset: Config of the dataset, whose attributes it takes on.
@@ -114,6 +118,7 @@ class SeededDataset(Dataset):
         self.dataset = DATASETS.build(dataset)
         if hasattr(self.dataset, 'full_init'):
             self.dataset.full_init()
+        self._numbers, self._copies, _ = numbers_of(self.dataset)
 
     def __getattr__(self, name: str):
         if name == 'dataset':  # while it is unpickled
@@ -127,10 +132,19 @@ class SeededDataset(Dataset):
         return self.dataset[index]
 
     def __getitems__(self, indices: SeededBatch):
-        indices.seed_generators()
-        if hasattr(self.dataset, '__getitems__'):
-            return self.dataset.__getitems__(indices)
-        return [self.dataset[index] for index in indices]
+        index = torch.as_tensor(list(indices))
+        numbers, own = self._numbers[index], self._copies[index]
+        copies = torch.as_tensor(indices.copies) * (int(self._copies.max()) + 1) + own
+        keys = torch.stack(
+            [torch.full_like(numbers, indices.seed), torch.full_like(numbers, indices.epoch), numbers, copies], dim=1
+        )
+        if hasattr(self.dataset, '__getitems__'):  # a batch as a whole, which draws nothing
+            return dict(self.dataset.__getitems__(list(indices)), sample_keys=keys)
+        samples = []
+        for index, key in zip(indices, keys, strict=True):
+            seed_generators(Stream.LOADING, *key.tolist())
+            samples.append(dict(self.dataset[index], sample_keys=key))
+        return samples
 
 
 def seeded_loader(dataloader: dict) -> dict:

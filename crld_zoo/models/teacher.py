@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -16,6 +15,7 @@ from crld_zoo.networks import Taps, sources
 from crld_zoo.networks.compilation import compiled
 from crld_zoo.networks.folding import fold_batch_norms
 from crld_zoo.registry import MODELS
+from crld_zoo.views.preprocessor import check_normalization
 
 _USUAL_SIZES = (32, 224)  # of images, where a network does not say for which it was made
 
@@ -271,14 +271,7 @@ def _dtype(name: str | None) -> torch.dtype | None:
 def _check_normalization(mean: Sequence[float] | None, std: Sequence[float] | None, whose: str) -> None:
     if mean is None and std is None:
         return
-    if mean is None or std is None or len(mean) != 3 or len(std) != 3:
-        raise InputError(f'mean={mean} and std={std} of {whose}: three numbers each, R, G, B')
-    if not all(math.isfinite(value) for value in (*mean, *std)) or min(std) <= 0:
-        raise InputError(f'mean={mean} and std={std} of {whose}: finite numbers, the std above zero')
-    if max(std) < 1:
-        raise InputError(
-            f'std={std} of {whose} is on the scale 0-1: mean and std are of pixels in 0-255, so multiply both by 255'
-        )
+    check_normalization(mean or (), std or (), whose)
 
 
 def _check_classes(classes: Sequence[int] | None, outputs: int, name: str) -> None:

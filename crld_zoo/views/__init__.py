@@ -33,6 +33,7 @@ from .geometry import (
     translate_x,
     translate_y,
 )
+from .keys import SampleKeys
 from .lookup import (
     AutoContrast,
     Equalize,
@@ -45,6 +46,7 @@ from .normalization import normalize
 from .preprocessor import ViewPreprocessor
 from .randaugment import FIXMATCH_POOL, RandAugment
 from .resampling import resized_crop
+from .rotation import Rotations
 
 __all__ = [
     'FIXMATCH_POOL',
@@ -65,7 +67,9 @@ __all__ = [
     'RandomResizedCrop',
     'Resize',
     'Rotate',
+    'Rotations',
     'RowOperation',
+    'SampleKeys',
     'Sharpness',
     'ShearX',
     'ShearY',

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import struct
 from collections.abc import Mapping, Sequence
 
 import torch
-from mmengine.dist import get_rank
 from torch import Tensor, nn
 
 from crld_zoo.errors import InputError
 from crld_zoo.registry import VIEWS
 
 from .base import ViewOperation, piece_size
+from .keys import SampleKeys, uniform
 
 _PIECE = 2_000_000  # values that the CPU works on at a time: more fall out of its cache, fewer waste calls
 
@@ -28,20 +26,22 @@ class Views(nn.Module):
             strong=[dict(type='RandomCrop', size=32, padding=4), dict(type='RandomFlip'),
                     dict(type='RandAugment', num_ops=2), dict(type='Cutout')])
 
-    All random numbers come from one generator, the views' in turn, so each view has its own crop. After
-    :meth:`reseed` the stream depends on the seed, the process's rank and the iteration, and on nothing before: a
-    resumed training sees the views it would have seen. CPU and GPU have different streams.
+    Every random number belongs to a sample, a view and a place in it (:mod:`crld_zoo.views.keys`), so a view of a
+    sample does not depend on the rest of its batch, on the device, or on which other views are made.
 
-    Nothing here waits for a GPU, so a call can be captured in a CUDA graph: register ``views.generator(device)`` with
-    the graph (``register_generator_state``) and call :meth:`reseed` before each replay.
+    A view may be made from another view's pixels, and may hold several images of each sample, next to each other:
+
+    .. code-block:: python
+
+        rotated=dict(of='weak', operations=[dict(type='Rotations')])   # (3 N, 3, h, w): 90, 180 and 270 degrees
 
     Args:
-        views: A list of operations for each view name, as configs from the registry ``VIEWS``; an empty list is the
-            image itself. All views must come out in one size.
-        seed: Seed of the streams; None takes torch's at each :meth:`reseed`, which the Runner sets.
+        views: For each view's name a list of operations, as configs from the registry ``VIEWS``, or a dict of the view
+            that it is made ``of`` and its ``operations``. An empty list is the image itself.
+        seed: Takes the place of the keys' seed, if given.
 
     Raises:
-        InputError: No views, an operation with impossible options, views of different sizes.
+        InputError: No views, an operation with impossible options, a view of one that there is not.
         UnknownNameError: An operation that is not registered.
 
     Example:
@@ -58,77 +58,89 @@ class Views(nn.Module):
         if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
             raise InputError(f'Views: seed must be a whole number or None, not {seed!r}.')
         self.names = tuple(views)
+        self.parents = {name: spec['of'] for name, spec in views.items() if isinstance(spec, Mapping) and 'of' in spec}
+        for name, parent in self.parents.items():
+            if parent not in views or parent in self.parents:
+                plain = [other for other in views if other not in self.parents]
+                raise InputError(
+                    f"Views: view '{name}' is made of '{parent}', which is no view of the image ({', '.join(plain)})."
+                )
         self.pipelines = nn.ModuleList(_build(name, operations) for name, operations in views.items())
-        _check_sizes({name: _final_size(pipeline) for name, pipeline in zip(self.names, self.pipelines, strict=True)})
         self.seed = seed
-        self._stream: int | None = None
-        self._generator: torch.Generator | None = None
+        self._calls = 0
 
     def size_of(self, view: str) -> tuple[int, int] | None:
         """Height and width that a view comes out in, as far as its operations fix it."""
-        return _final_size(self.pipelines[self.names.index(view)])
+        size = _final_size(self.pipelines[self.names.index(view)])
+        return self.size_of(self.parents[view]) if size is None and view in self.parents else size
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
 
-    def reseed(self, iteration: int) -> None:
-        """Begin the random stream of an iteration, counted from 0."""
-        # torch's seed is asked for now, not when built: a resumed run gets its seed back only after that
-        seed = torch.initial_seed() if self.seed is None else self.seed
-        self._stream = stream_seed(seed, get_rank(), iteration)
-        if self._generator is not None:
-            self._generator.manual_seed(self._stream)
+    def view(self, name: str, images: Tensor, keys: SampleKeys) -> Tensor:
+        """One view of a batch from the image, or from the view that it is made of.
 
-    def generator(self, device: torch.device) -> torch.Generator:
-        """The generator of the random numbers for batches on a device."""
-        if self._stream is None:
-            self.reseed(0)
-        if self._generator is None or self._generator.device != device:
-            self._generator = torch.Generator(device)
-            self._generator.manual_seed(self._stream)
-        return self._generator
+        Args:
+            name: The view's name.
+            images: uint8 ``(N, 3, H, W)``.
+            keys: Of the batch's samples.
 
-    def view(self, name: str, images: Tensor) -> Tensor:
-        """One view of a batch: uint8 ``(N, 3, H, W)`` to ``(N, 3, h, w)``, with the stream's next numbers."""
+        Returns:
+            uint8 ``(N, 3, h, w)``, or a multiple of ``N`` rows.
+        """
         _check_images(images)
-        generator, pipeline = self.generator(images.device), self.pipelines[self.names.index(name)]
+        pipeline = self.pipelines[self.names.index(name)]
+        draws = [operation.draws for operation in pipeline]
+        if self.seed is not None:
+            keys = keys._replace(seed=torch.full_like(keys.seed, self.seed))
         results = []
         with torch.inference_mode():  # saves a fifth: small images spend their time on calling many small operations
-            for piece in images.contiguous().split(piece_size(images, _PIECE)):
-                for operation in pipeline:
-                    piece = operation(piece, generator)
+            numbers = uniform(keys, name, sum(draws)).split(draws)
+            size = piece_size(images, _PIECE)
+            for start in range(0, len(images), size):
+                piece = images[start : start + size].contiguous()
+                for operation, own in zip(pipeline, numbers, strict=True):
+                    piece = operation.transform(piece, own[:, start : start + size])
                 results.append(piece)
         return torch.cat(results)  # outside of that mode, so it is an ordinary tensor
 
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Every view of a batch.
+    def make(self, names: Sequence[str], images: Tensor, keys: SampleKeys | None = None) -> dict[str, Tensor]:
+        """Some of the views of a batch.
 
         Args:
+            names: Which.
             images: uint8 ``(N, 3, H, W)``.
+            keys: Of the batch's samples; without, they are the places in the batch, and each call is a pass of its own.
 
         Returns:
-            uint8 ``(N, 3, h, w)`` for each view name.
+            By name, as :meth:`view` gives them.
 
         Raises:
-            InputError: A batch of another form, images too small for a crop, views of different sizes.
+            InputError: A batch of another form, images too small for a crop.
         """
-        views = {name: self.view(name, images) for name in self.names}
-        _check_sizes({name: tuple(view.shape[2:]) for name, view in views.items()})
-        return views
+        if keys is None:
+            keys = SampleKeys.of_batch(len(images), self._calls, torch.initial_seed(), images.device)
+            self._calls += 1
+        made = {
+            name: self.view(name, images, keys)
+            for name in dict.fromkeys(self.parents.get(name, name) for name in names)
+        }
+        return {
+            name: self.view(name, made[self.parents[name]], keys) if name in self.parents else made[name]
+            for name in names
+        }
+
+    def forward(self, images: Tensor, keys: SampleKeys | None = None) -> dict[str, Tensor]:
+        """Every view of a batch, see :meth:`make`."""
+        return self.make(self.names, images, keys)
 
 
-def stream_seed(seed: int, rank: int, iteration: int) -> int:
-    """A 64-bit seed that depends on all bits of three numbers.
-
-    A cryptographic hash of the three in fixed widths: neighboring iterations and ranks get unrelated streams, no two
-    triples share their input, and it costs a microsecond where ``numpy.random.SeedSequence`` takes ten or more.
-    (torch's CPU generator uses the lower 32 bits only.)
-    """
-    digest = hashlib.blake2b(struct.pack('<QqQ', seed % 2**64, rank, iteration), digest_size=8).digest()
-    return int.from_bytes(digest, 'little')
-
-
-def _build(view: str, operations: Sequence[dict]) -> nn.ModuleList:
+def _build(view: str, operations: Sequence[dict] | Mapping) -> nn.ModuleList:
+    if isinstance(operations, Mapping):
+        unknown = operations.keys() - {'of', 'operations'}
+        if unknown or 'operations' not in operations:
+            raise InputError(f"Views: view '{view}' is a list of operations, or dict(of='…', operations=[…]).")
+        operations = operations['operations']
     if isinstance(operations, str) or not isinstance(operations, Sequence):
         raise InputError(f"Views: view '{view}' must be a list of operations, not {operations!r}.")
     return nn.ModuleList(_build_operation(view, config) for config in operations)
@@ -149,15 +161,6 @@ def _build_operation(view: str, config: dict) -> ViewOperation:
 def _final_size(pipeline: nn.ModuleList) -> tuple[int, int] | None:
     """Height and width that a view comes out in, as far as its operations fix it."""
     return next((step.output_size for step in reversed(pipeline) if step.output_size is not None), None)
-
-
-def _check_sizes(sizes: Mapping[str, tuple[int, int] | None]) -> None:
-    known = {size: name for name, size in sizes.items() if size is not None}
-    if len(known) > 1:
-        listed = ', '.join(f"'{name}' {height}x{width}" for (height, width), name in known.items())
-        raise InputError(
-            f'Views: all views must come out in one size, but {listed}: give their last crop or resize the same size.'
-        )
 
 
 def _check_images(images: Tensor) -> None:

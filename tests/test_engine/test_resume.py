@@ -113,7 +113,7 @@ def test_each_process_has_its_own_noise():
     draws = set()
     for rank in range(3):
         for stream in Stream:
-            seed_generators(stream, seed=0, epoch=0, rank=rank)
+            seed_generators(stream, 0, rank, 0)
             draws |= {random.random(), np.random.rand(), torch.rand(()).item()}
     assert len(draws) == 3 * 3 * len(Stream)
 

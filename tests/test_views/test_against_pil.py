@@ -127,7 +127,8 @@ def test_whole_strong_view(monkeypatch):
     composed = views.Views(dict(strong=steps), seed=5)
     drawn = []
     for step in composed.pipelines[0]:
-        monkeypatch.setattr(step, 'draw', lambda *args, draw=step.draw: drawn.append(draw(*args)) or drawn[-1])
+        transform = step.transform
+        monkeypatch.setattr(step, 'transform', lambda *args, own=transform: drawn.append(args[1]) or own(*args))
     images = torch.randint(0, 256, (300, 3, 32, 32), dtype=torch.uint8)
     result = composed(images)['strong']
     crop, flip, augment, cutout = (numbers.tolist() for numbers in drawn)

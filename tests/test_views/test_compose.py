@@ -1,4 +1,4 @@
-"""Named views: what they compose, which random stream they follow, what they refuse."""
+"""Named views: what they compose, which random numbers they draw, what they refuse."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import torch
 
 from crld_zoo.errors import InputError, UnknownNameError
 from crld_zoo.registry import VIEWS
-from crld_zoo.views import PoolOperation, ViewOperation, Views
-from crld_zoo.views.compose import stream_seed
+from crld_zoo.views import PoolOperation, SampleKeys, ViewOperation, Views
+from crld_zoo.views.keys import uniform
 
 from .conftest import noise
 
 CROP_FLIP = [dict(type='RandomCrop', size=16, padding=2), dict(type='RandomFlip')]
 PAIR = dict(weak=CROP_FLIP, strong=[*CROP_FLIP, dict(type='RandAugment'), dict(type='Cutout')])
+
+
+def keys(count: int) -> SampleKeys:
+    """Of samples 100, 101, … in the third pass under seed 7."""
+    return SampleKeys.of_batch(count, 3, 7, torch.device('cpu'))._replace(samples=torch.arange(100, 100 + count))
 
 
 def same(first: dict, second: dict) -> bool:
@@ -41,11 +46,10 @@ def test_any_number_of_views_with_any_names():
     assert not torch.equal(result['second.crop'], result['type']), 'each view draws its own numbers'
 
 
-def test_one_view_is_drawn_like_the_first():
+def test_a_view_does_not_depend_on_which_others_are_made():
     images = noise(20, 16, 16)
     both, alone = Views(PAIR, seed=3), Views(PAIR, seed=3)
-    both.reseed(4), alone.reseed(4)
-    assert torch.equal(both(images)['weak'], alone.view('weak', images))
+    assert torch.equal(both(images, keys(20))['weak'], alone.make(['weak'], images, keys(20))['weak'])
 
 
 def test_operations_in_the_order_of_the_config():
@@ -62,82 +66,116 @@ def test_operations_in_the_order_of_the_config():
     assert (result['a'] == 11).all() and (result['b'] == 12).all()
 
 
-def test_stream_is_a_function_of_seed_and_iteration():
-    images, views = noise(40, 16, 16), Views(PAIR, seed=1)
-    stream = []
-    for iteration in range(4):
-        views.reseed(iteration)
-        stream.append(views(images))
-    assert not any(same(stream[0], other) for other in stream[1:])
-    again = Views(PAIR, seed=1)
-    again(noise(3, 30, 30))  # whatever was drawn before
-    again.reseed(2)
-    assert same(again(images), stream[2])
-    other = Views(PAIR, seed=2)
-    other.reseed(2)
-    assert not same(other(images), stream[2])
+@pytest.mark.parametrize('size', [1, 7, 64])
+def test_a_sample_has_the_same_view_at_any_batch_size(size):
+    images, all_keys, views = noise(70, 16, 16), keys(70), Views(PAIR)
+    whole = views(images, all_keys)
+    for name, view in whole.items():
+        parts = [
+            views.make([name], images[start : start + size], all_keys.rows(slice(start, start + size)))[name]
+            for start in range(0, 70, size)
+        ]
+        assert torch.equal(torch.cat(parts), view), name
 
 
-def test_without_reseed_the_stream_goes_on():
+def test_a_sample_has_the_same_view_in_any_order():
+    images, all_keys, views = noise(40, 16, 16), keys(40), Views(PAIR)
+    order = torch.randperm(40)
+    shuffled = views(images[order], SampleKeys(*(column[order] for column in all_keys)))
+    for name, view in views(images, all_keys).items():
+        assert torch.equal(shuffled[name], view[order]), name
+
+
+@pytest.mark.parametrize('column', SampleKeys._fields)
+def test_every_part_of_the_key_counts(column):
+    images, views = noise(40, 16, 16), Views(PAIR)
+    other = keys(40)._replace(**{column: getattr(keys(40), column) + 1})
+    assert not same(views(images, keys(40)), views(images, other))
+    assert same(views(images, other), views(images, other))
+
+
+def test_a_seed_of_its_own_takes_the_place_of_the_keys():
+    images = noise(40, 16, 16)
+    own = keys(40)._replace(seed=torch.full((40,), 9))
+    assert same(Views(PAIR, seed=9)(images, keys(40)), Views(PAIR)(images, own))
+
+
+def test_without_keys_each_call_is_a_pass_of_its_own():
     images, views, other = noise(40, 16, 16), Views(PAIR, seed=1), Views(PAIR, seed=1)
     first = views(images)
     assert same(first, other(images))
     assert not same(first, views(images))
-    views.reseed(0)
-    assert same(first, views(images))
-
-
-def test_torchs_seed_by_default():
-    images, results = noise(40, 16, 16), []
-    views = Views(PAIR)  # built before the seed is known, as when a run is resumed
-    for seed in (5, 6, 5):
-        torch.manual_seed(seed)
-        views.reseed(3)
-        results.append(views(images))
-    assert same(results[0], results[2]) and not same(results[0], results[1])
 
 
 def test_global_stream_is_left_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    views = Views(PAIR)
-    views.reseed(0)
-    views(torch.zeros(4, 3, 16, 16, dtype=torch.uint8))
+    Views(PAIR)(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), keys(4))
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_ranks_differ(monkeypatch):
-    images, views, results = noise(40, 16, 16), Views(PAIR, seed=1), []
-    for rank in (0, 1, 0):
-        monkeypatch.setattr('crld_zoo.views.compose.get_rank', lambda rank=rank: rank)
-        views.reseed(7)
-        results.append(views(images))
-    assert same(results[0], results[2]) and not same(results[0], results[1])
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_a_sample_draws_the_same_numbers_on_a_gpu():
+    there = SampleKeys(*(column.cuda() for column in keys(64)))
+    assert torch.equal(uniform(there, 'weak', 9).cpu(), uniform(keys(64), 'weak', 9))
 
 
-def test_stream_seeds_do_not_collide():
-    seeds = {
-        stream_seed(seed, rank, iteration) for seed in (0, 1, 2**40) for rank in range(8) for iteration in range(1000)
+def test_the_numbers_are_uniform_and_independent():
+    """Over samples, passes, views, seeds and places; thresholds of about four standard errors."""
+    count = 20_000
+    base = SampleKeys.of_batch(count, 0, 0, torch.device('cpu'))
+    numbers = {
+        'weak': uniform(base, 'weak', 3),
+        'strong': uniform(base, 'strong', 3),
+        'next pass': uniform(base._replace(epoch=base.epoch + 1), 'weak', 3),
+        'next seed': uniform(base._replace(seed=base.seed + 1), 'weak', 3),
+        'next sample': uniform(base._replace(samples=base.samples + 1), 'weak', 3),
     }
-    assert len(seeds) == 24_000
-    assert min(seeds) >= 0 and max(seeds) < 2**64
-    assert stream_seed(0, 0, 0) == stream_seed(0, 0, 0)
-    low_bits = {value % 2**32 for value in seeds}  # all that torch's CPU generator uses
-    assert len(low_bits) > 23_990
+    rows = torch.cat(list(numbers.values()))
+    assert rows.dtype == torch.float64 and rows.min() >= 0 and rows.max() < 1
+    assert ((rows.mean(1) - 0.5).abs() < 4 / (12 * count) ** 0.5).all()
+    expected = count / 50
+    for row in rows:
+        chi_square = ((torch.histc(row, 50, 0, 1) - expected) ** 2 / expected).sum()
+        assert 49 - 4.5 * 98**0.5 < chi_square < 49 + 4.5 * 98**0.5
+    related = torch.corrcoef(rows[:12]) - torch.eye(12)  # the last three are the first ones, moved by one sample
+    assert related.abs().max() < 4.5 / count**0.5
+    assert torch.equal(numbers['next sample'][:, :-1], numbers['weak'][:, 1:])
+    successive = torch.corrcoef(torch.stack([rows[0][:-1], rows[0][1:]]))[0, 1]
+    assert abs(successive) < 4 / count**0.5
+    assert len(set(rows[:12].flatten().tolist())) == 12 * count, 'no number comes twice'
+
+
+def test_a_view_of_a_view():
+    images = noise(5, 16, 16)
+    views = Views(dict(PAIR, rotated=dict(of='weak', operations=[dict(type='Rotations')])))
+    made = views(images, keys(5))
+    assert made['rotated'].shape == (15, 3, 16, 16)
+    for number, image in enumerate(made['weak']):
+        for turn in range(3):
+            assert torch.equal(made['rotated'][3 * number + turn], image.rot90(turn + 1, (1, 2)))
+    assert torch.equal(views.make(['rotated'], images, keys(5))['rotated'], made['rotated'])
+
+
+def test_views_of_different_sizes():
+    views = Views(dict(weak=[dict(type='Resize', size=16)], small=[dict(type='Resize', size=8)]))
+    made = views(noise(2, 32, 32), keys(2))
+    assert [tuple(view.shape[2:]) for view in made.values()] == [(16, 16), (8, 8)]
+    assert views.size_of('small') == (8, 8)
+
+
+@pytest.mark.parametrize('spec', [dict(of='strongest', operations=[]), dict(of='rotated', operations=[])])
+def test_a_view_of_no_view_is_refused(spec):
+    with pytest.raises(InputError, match='which is no view of the image'):
+        Views(dict(PAIR, rotated=spec))
 
 
 @pytest.mark.parametrize('twin', [copy.deepcopy, lambda views: pickle.loads(pickle.dumps(views))])
 def test_copies(twin):
-    """MMEngine's EMA hook copies the model; the copy draws from its own generator."""
+    """MMEngine's EMA hook copies the model."""
     images, views = noise(10, 16, 16), Views(PAIR, seed=1)
-    views.reseed(5)
-    views(images)
-    copied = twin(views)
-    copied.reseed(6)
-    result = copied(images)
-    views.reseed(6)
-    assert same(views(images), result)
+    assert same(views(images, keys(10)), twin(views)(images, keys(10)))
 
 
 def test_nothing_to_save_or_train():
@@ -201,7 +239,7 @@ def test_plugin_operations():
     [
         ({}, 'a dict with a list of operations'),
         ([dict(type='RandomFlip')], 'a dict with a list of operations'),
-        (dict(weak=dict(type='RandomFlip')), "view 'weak' must be a list"),
+        (dict(weak=dict(type='RandomFlip')), "view 'weak' is a list of operations, or dict"),
         (dict(weak='RandomFlip'), "view 'weak' must be a list"),
         (dict(weak=['RandomFlip']), "an operation of view 'weak' must be a dict with a type"),
         (dict(weak=[dict(prob=0.5)]), "view 'weak': .* needs a type"),
@@ -212,10 +250,6 @@ def test_plugin_operations():
         (dict(weak=[dict(type='RandomCrop')]), "view 'weak': .*RandomCrop.*'?size'?"),
         (dict(weak=[dict(type='RandomCrop', size=0)]), "view 'weak': RandomCrop: size must be"),
         (dict(weak=[dict(type=torch.nn.ReLU)]), 'is not a ViewOperation'),
-        (
-            dict(weak=[dict(type='RandomCrop', size=32)], strong=[dict(type='Resize', size=16)]),
-            "one size, but 'weak' 32x32, 'strong' 16x16",
-        ),
     ],
 )
 def test_refused_when_built(views, message):
@@ -236,12 +270,6 @@ def test_impossible_seed(seed):
 def test_unknown_operation(name, near):
     with pytest.raises(UnknownNameError, match=f"view 'strong': unknown view operation '{name}' .*{near}"):
         Views(dict(strong=[dict(type=name)]))
-
-
-def test_different_sizes_when_run():
-    views = Views(dict(weak=[], strong=[dict(type='RandomCrop', size=8)]))
-    with pytest.raises(InputError, match="one size, but 'weak' 16x16, 'strong' 8x8"):
-        views(noise(2, 16, 16))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from .conftest import from_pil, noise, to_pil
 
 P_VALUE = 1e-3  # as in test_randaugment.py
 SIZED = dict(RandomCrop=dict(size=12, padding=2), RandomResizedCrop=dict(size=12), Resize=dict(size=12))
-NAMES = sorted(VIEWS.module_dict) or pytest.fail('no operation is registered')
+NAMES = sorted(VIEWS.module_dict.keys() - {'Rotations'}) or pytest.fail('no operation is registered')
 
 
 def build(name: str):

@@ -125,7 +125,7 @@ def test_bad_input(digits, tmp_path):
 
 def test_training_set_that_is_not_there(photographs, tmp_path):
     photographs.train_dataloader.dataset.data_root = str(tmp_path / 'elsewhere')
-    with pytest.raises(MissingFileError, match='the training set is not there: .*elsewhere'):
+    with pytest.raises(MissingFileError, match='elsewhere is not there'):
         view_sheet(photographs)
 
 
