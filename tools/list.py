@@ -2,15 +2,13 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from crld_zoo.config_files import CONFIGS
 from crld_zoo.launch import main_guard
 from crld_zoo.launch.catalog import KINDS, Grid, catalog, grids, outside_of_grids
-
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
 
 def lines(title: str, entries: dict[str, str]) -> Table:

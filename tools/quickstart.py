@@ -11,11 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 from rich.console import Console
 from rich.table import Table
 
+from crld_zoo.config_files import read_config
 from crld_zoo.errors import InputError
 from crld_zoo.evaluation.functional import measure
 from crld_zoo.launch import main_guard
@@ -79,7 +79,7 @@ def main() -> None:
         config = ROOT / 'configs' / 'quickstart' / f'{name}.py'
         options = ['--seed', str(args.seed)]
         overrides = list(args.cfg_options)
-        if Config.fromfile(config).model.get('teacher'):
+        if read_config(config).model.get('teacher'):
             overrides.append(f'model.teacher.checkpoint={find_latest_checkpoint(base / TEACHER)}')
         seconds = train(config, base / name, [*options, *(['--cfg-options', *overrides] if overrides else [])])
         student = load_student(base / name, 'last')

@@ -11,6 +11,6 @@ _base_ = '../dkd/dkd_r50_mbv1_imagenet.py'
 
 model = dict(
     distiller=dict(_delete_=True, type='CRLD', distiller=_base_.model.distiller, ce_weight=2.0),
-    data_preprocessor=dict(views=_base_.two_views),
 )
+data_preprocessor = dict(views=_base_.two_views)
 train_dataloader = dict(dataset=dict(pipeline=_base_.two_view_pipeline))

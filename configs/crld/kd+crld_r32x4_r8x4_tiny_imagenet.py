@@ -22,5 +22,4 @@ model = dict(
         wv_weight=4.0,
         cv_weight=1.0,
     ),
-    data_preprocessor=_base_.data_preprocessor,
 )

@@ -22,6 +22,5 @@ model = dict(
         wv_weight=4.0,
         cv_weight=1.0,
     ),
-    data_preprocessor=_base_.data_preprocessor,
 )
 train_dataloader = dict(batch_size=32)

@@ -23,5 +23,4 @@ model = dict(
         head=dict(type='LinearClsHead', num_classes=1000, in_channels=512),
     ),
     distiller=_base_.distiller,
-    data_preprocessor=_base_.data_preprocessor,
 )

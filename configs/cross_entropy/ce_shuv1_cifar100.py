@@ -18,5 +18,4 @@ model = dict(
     type='Distillation',
     student=dict(model='crld_zoo::shufflenet_v1', num_classes=100),
     distiller=_base_.distiller,
-    data_preprocessor=_base_.data_preprocessor,
 )

@@ -18,5 +18,4 @@ model = dict(
     type='Distillation',
     student=dict(model='crld_zoo::wrn_40_2', num_classes=100),
     distiller=_base_.distiller,
-    data_preprocessor=_base_.data_preprocessor,
 )

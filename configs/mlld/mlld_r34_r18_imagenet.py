@@ -17,6 +17,6 @@ _base_ = [
 
 model = dict(
     distiller=_base_.distiller,
-    data_preprocessor=dict(_base_.data_preprocessor, views=_base_.two_views),
 )
+data_preprocessor = dict(views=_base_.two_views)
 train_dataloader = dict(dataset=dict(pipeline=_base_.two_view_pipeline))

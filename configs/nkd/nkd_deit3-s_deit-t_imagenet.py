@@ -18,7 +18,7 @@ _base_ = [
 
 model = dict(
     distiller=dict(_base_.distiller, gamma=1.0),
-    data_preprocessor=dict(_base_.data_preprocessor, batch_augments=None),
 )
+data_preprocessor = dict(batch_augments=None)
 no_decay = {'.cls_token': dict(decay_mult=0.0), '.pos_embed': dict(decay_mult=0.0)}
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=no_decay))

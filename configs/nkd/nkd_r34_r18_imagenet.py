@@ -19,5 +19,4 @@ model = dict(
     student='resnet18_8xb32_in1k',
     teacher=dict(model='resnet34_8xb32_in1k', expected_top1=73.62),
     distiller=_base_.distiller,
-    data_preprocessor=_base_.data_preprocessor,
 )

@@ -28,6 +28,5 @@ model = dict(
     ),
     teacher=dict(model='resnet50_8xb32_in1k', expected_top1=76.55),
     distiller=_base_.distiller,
-    data_preprocessor=_base_.data_preprocessor,
 )
 optim_wrapper = dict(clip_grad=dict(max_norm=5.0))

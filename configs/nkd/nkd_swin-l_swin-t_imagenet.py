@@ -18,5 +18,5 @@ _base_ = [
 
 model = dict(
     distiller=dict(_base_.distiller, gamma=1.0),
-    data_preprocessor=dict(_base_.data_preprocessor, batch_augments=None),
 )
+data_preprocessor = dict(batch_augments=None)

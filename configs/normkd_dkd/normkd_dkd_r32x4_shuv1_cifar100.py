@@ -17,5 +17,4 @@ _base_ = [
 
 model = dict(
     distiller=dict(_base_.distiller, distiller=dict(_base_.distiller.distiller, alpha=0.5, beta=8.5)),
-    data_preprocessor=_base_.data_preprocessor,
 )

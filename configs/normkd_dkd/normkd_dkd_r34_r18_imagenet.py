@@ -19,5 +19,4 @@ model = dict(
     distiller=dict(
         _base_.distiller, temperature_norm=0.5, distiller=dict(_base_.distiller.distiller, beta=1.0, warmup=1)
     ),
-    data_preprocessor=_base_.data_preprocessor,
 )

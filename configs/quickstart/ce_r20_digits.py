@@ -9,5 +9,4 @@ model = dict(
     type='Distillation',
     student=dict(model='crld_zoo::resnet20', num_classes=10),
     distiller=dict(type='CrossEntropy'),
-    data_preprocessor={{_base_.data_preprocessor}},
 )

@@ -10,7 +10,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(distiller=dict(type='KD'), data_preprocessor={{_base_.data_preprocessor}})
+model = dict(distiller=dict(type='KD'))
 # Few labels leave something to learn from the teacher, which saw all 1,297 training images.
 train_dataloader = dict(batch_size=10, dataset=dict(labels_per_class=5))
 default_hooks = dict(checkpoint=dict(interval=10))

@@ -26,5 +26,4 @@ model = dict(
         head=dict(type='LinearClsHead', num_classes=1000, in_channels=1024),
     ),
     distiller=_base_.distiller,
-    data_preprocessor=_base_.data_preprocessor,
 )

@@ -18,5 +18,4 @@ model = dict(
     type='Distillation',
     student='resnet18_8xb32_in1k',
     distiller=_base_.distiller,
-    data_preprocessor=_base_.data_preprocessor,
 )

@@ -18,5 +18,4 @@ model = dict(
     type='Distillation',
     student='swin-tiny_16xb64_in1k',
     distiller=_base_.distiller,
-    data_preprocessor=_base_.data_preprocessor,
 )

@@ -20,5 +20,4 @@ model = dict(
         head=dict(type='LinearClsHead', num_classes=_base_.num_classes, in_channels=512),
     ),
     distiller=dict(type='CrossEntropy'),
-    data_preprocessor=_base_.data_preprocessor,
 )

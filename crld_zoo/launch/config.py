@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_distributed
 
-from crld_zoo.errors import InputError, MissingFileError, nearest_names
+from crld_zoo.config_files import read_config
+from crld_zoo.errors import InputError, MissingFileError
 from crld_zoo.registry import DATASETS
 
 from .processes import join_group
 
-_CONFIGS = Path(__file__).parents[2] / 'configs'
 _SAFEGUARDS = dict(
     data_check='DataCheckHook',
     distiller='DistillerHook',
@@ -22,35 +22,25 @@ _SAFEGUARDS = dict(
     divergence='DivergenceHook',
     preemption='PreemptionHook',
 )
-_WRITTEN_TO = ('out_dir', 'save_dir', 'out_file_path', 'tmpdir', 'json_trace_path')
 
 
 def load_config(path: str | Path, work_dir: str | Path | None = None, cfg_options: Mapping | None = None) -> Config:
     """A config with its options and its work directory.
 
+    Args:
+        path: As in :func:`crld_zoo.config_files.find_config`.
+        work_dir: None takes the config's, or ``work_dirs/<name of the config>``.
+        cfg_options: Values that replace the config's, by dotted key.
+
     Raises:
-        MissingFileError: There is no such file; the nearest names of ``configs/`` are given.
+        InputError: No such file; options that do not fit.
     """
-    path = Path(path)
-    if not path.is_file():
-        known = {
-            file.stem
-            for folder in (_CONFIGS, path.parent)
-            for file in folder.rglob('*.py')
-            if not any(part.startswith(('_', '.')) for part in file.relative_to(folder).parts)
-        }
-        raise MissingFileError(f'there is no config {path} ({nearest_names(path.stem, known)})')
-    try:
-        cfg = Config.fromfile(path)
-    except MissingFileError:  # says what is missing already
-        raise
-    except FileNotFoundError as error:
-        raise MissingFileError(f'{path} needs {error.filename}, which is not there.') from error
+    cfg = read_config(path)
     _merge_options(cfg, cfg_options or {})
     if work_dir is not None:
         cfg.work_dir = str(work_dir)
     elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs', path.stem))
+        cfg.work_dir = str(Path('work_dirs', Path(cfg.filename).stem))
     return cfg
 
 
@@ -71,10 +61,8 @@ def prepare(cfg: Config, launcher: str = 'none') -> None:
     a preempted run, loader workers that outlive the signal to stop. Without a GPU, processes talk through gloo.
 
     Raises:
-        InputError: The config writes outside of its work directory, needs a GPU where there is none, or combines what
-            does not go together.
+        InputError: The config needs a GPU where there is none, or combines what does not go together.
     """
-    check_written_paths(cfg)
     _check_accumulation(cfg)
     cfg.launcher = launcher
     cfg.setdefault('default_scope', 'crld_zoo')
@@ -114,34 +102,6 @@ def check_data(cfg: Config, *loaders: str) -> None:
             f'images there (`ln -s /where/they/are {root}`), or name their folder: --cfg-options '
             f'{name}.dataset.data_root=… for each loader.'
         )
-
-
-def check_written_paths(cfg: Config) -> None:
-    """Check that all that a config writes lies in its work directory.
-
-    Raises:
-        InputError: A path lies elsewhere.
-    """
-    home = Path(cfg.work_dir).resolve()
-    for key, path in _written_paths(cfg.to_dict(), ''):
-        if not Path(path).resolve().is_relative_to(home):
-            raise InputError(
-                f"{key}='{path}' lies outside of the work directory {cfg.work_dir}, and a run writes "
-                'nowhere else: leave it out, or choose another work directory.'
-            )
-
-
-def _written_paths(part, key: str) -> Iterator[tuple[str, str]]:
-    if isinstance(part, dict):
-        for name, value in part.items():
-            inner = f'{key}.{name}' if key else str(name)
-            if name in _WRITTEN_TO and isinstance(value, str) and '://' not in value:
-                yield inner, value
-            else:
-                yield from _written_paths(value, inner)
-    elif isinstance(part, list | tuple):
-        for number, value in enumerate(part):
-            yield from _written_paths(value, f'{key}.{number}')
 
 
 def _check_accumulation(cfg: Config) -> None:

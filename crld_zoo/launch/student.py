@@ -107,12 +107,12 @@ class Student:
                 raise InputError(f'the test pipeline begins with {loading["type"]}, not with LoadImageFromFile.')
             with DefaultScope.overwrite_default_scope('crld_zoo'):
                 self._from_file, self._from_array = Compose(pipeline), Compose(steps)
-            self.bgr = not (preprocessor_options(config).get('to_rgb') or False)
+            self.bgr = not ((config.model.get('data_preprocessor') or {}).get('to_rgb') or False)
             self.size = self._run_pipeline(Image.new('RGB', (600, 400))).shape[:2]
         else:
             side = _side(dataset, config)
             self.size = (side, side)
-            self.bgr = bool(preprocessor_options(config).get('to_rgb'))
+            self.bgr = bool((config.model.get('data_preprocessor') or {}).get('to_rgb'))
         self.temperature = self._saved_temperature()
 
     def read(self, picture: Picture) -> np.ndarray:
@@ -260,14 +260,9 @@ def log_to_stderr() -> None:
             handler.stream = sys.stderr
 
 
-def preprocessor_options(cfg: Config) -> ConfigDict:
-    """The options of a config's preprocessor: the model's own, over those beside the model."""
-    return ConfigDict({**(cfg.get('data_preprocessor') or {}), **(cfg.model.get('data_preprocessor') or {})})
-
-
 def _build(cfg: Config, device: str | None) -> nn.Module:
     """The model without its teacher; no file of weights is looked for."""
-    model = cfg.model.to_dict() | dict(data_preprocessor=preprocessor_options(cfg).to_dict())
+    model = cfg.model.to_dict()
     if 'distiller' in model:
         model |= dict(teacher=None, compile=None)
         if isinstance(model['student'], dict) and 'type' not in model['student']:
@@ -319,7 +314,7 @@ def _side(dataset: ConfigDict, cfg: Config) -> int:
     """The side of the images of a data set that is read without a pipeline."""
     kind = DATASETS.get(str(dataset.get('type')))
     default = inspect.signature(kind).parameters.get('size') if kind is not None else None
-    options = preprocessor_options(cfg)
+    options = cfg.model.get('data_preprocessor') or {}
     views = options.get('views') or {}
     sizes = [step.get('size') for steps in views.values() if not isinstance(steps, dict) for step in steps]
     for size in (dataset.get('size'), getattr(default, 'default', None), options.get('image_size'), *sizes):

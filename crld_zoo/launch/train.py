@@ -67,8 +67,18 @@ def run_train(
     leave_group()
 
 
+def _say_where(runner: Runner) -> None:
+    """What is written outside of the work directory is meant, but should be seen."""
+    places = [getattr(hook, 'out_dir', None) for hook in runner.hooks]
+    places += [getattr(backend, '_save_dir', None) for backend in runner.visualizer._vis_backends.values()]
+    for place in {str(place) for place in places if place and '://' not in str(place)}:
+        if not Path(place).resolve().is_relative_to(Path(runner.work_dir).resolve()):
+            runner.logger.info(f'{place} is written to, outside of the work directory {runner.work_dir}')
+
+
 def _train(cfg: Config, checkpoint: str | None, resume: bool | str) -> None:
     runner = Runner.from_cfg(cfg)
+    _say_where(runner)
     if checkpoint is not None:
         check_fits(runner.model, checkpoint)
         runner.logger.info(f'going on from {checkpoint}')

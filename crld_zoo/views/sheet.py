@@ -39,7 +39,7 @@ def view_sheet(cfg: Config, count: int = 8, seed: int = 0) -> Image.Image:
     if count < 1:
         raise InputError(f'a sheet needs at least one image, not {count}.')
     loader = cfg.get('train_dataloader')
-    preprocessor = (cfg.get('model') or {}).get('data_preprocessor') or cfg.get('data_preprocessor')
+    preprocessor = (cfg.get('model') or {}).get('data_preprocessor')
     for name, part in (('train_dataloader', loader), ('model.data_preprocessor', preprocessor)):
         if part is None:
             raise InputError(f'{cfg.filename or "the config"} has no {name}, so it does not say what the networks see.')

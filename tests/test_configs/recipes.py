@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 from functools import cache
-from pathlib import Path
 
 from mmengine.config import Config
 
-CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+from crld_zoo.config_files import CONFIGS, read_config
+
 LEAVES = {
     path.relative_to(CONFIGS).with_suffix('').as_posix(): path
     for path in sorted(CONFIGS.rglob('*.py'))
@@ -18,7 +18,7 @@ LEAVES = {
 
 @cache
 def _load(name: str) -> Config:
-    return Config.fromfile(LEAVES[name])
+    return read_config(LEAVES[name])
 
 
 def load(name: str) -> Config:

@@ -21,7 +21,7 @@ METHODS = {
     'mlld': 'MLLD',
     'nkd': 'NKD',
     'normkd': 'NormKD',
-    'normkd_dkd': 'NormKDDKD',
+    'normkd_dkd': 'NormKD',
     'tf_nkd': 'TfNKD',
 }
 DECORATORS = {'crld': 'CRLD', 'ls': 'LogitStandardization'}
@@ -34,7 +34,7 @@ NETWORKS = {
     'wrn40-2': 'wrn_40_2',
     'vgg8': 'vgg8',
     'vgg13': 'vgg13',
-    'mbv1': 'mobilenet_v1',
+    'mbv1': 'mobilenet_?v1',
     'mbv2': 'mobilenet_v2_half|mobilenet-v2',
     'shuv1': 'shufflenet_v1',
     'shuv2': 'shufflenet_v2|shufflenet-v2',
@@ -66,7 +66,8 @@ def architecture(network: str | dict) -> str:
     if isinstance(network, dict):
         if 'model' in network:
             return architecture(network['model'])
-        return f'{network["backbone"]["type"]}-{network["backbone"]["depth"]}'.lower()
+        backbone = network['backbone']
+        return '-'.join([backbone['type'], *([str(backbone['depth'])] if 'depth' in backbone else [])]).lower()
     return network.split('::')[-1]
 
 

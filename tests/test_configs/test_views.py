@@ -44,12 +44,14 @@ def test_a_distiller_of_two_views_gets_a_strong_one(name):
 
 @pytest.fixture(scope='module')
 def red(tmp_path_factory) -> Path:
-    """A data set in ImageNet's layout, of red JPEGs."""
+    """A data set in ImageNet's layout, whose first two JPEGs are red."""
     root = tmp_path_factory.mktemp('red')
     for split in ('train', 'val'):
         (root / split / 'red').mkdir(parents=True)
         for index in range(2):
             Image.new('RGB', (80, 64), (255, 0, 0)).save(root / split / 'red' / f'{index}.JPEG')
+        (root / split / 'white').mkdir()
+        Image.new('RGB', (80, 64), (255, 255, 255)).save(root / split / 'white' / '0.JPEG')
     return root
 
 
@@ -64,7 +66,9 @@ def first_batch(cfg: Config, root: Path, classes: list[str], split: str = 'train
 def prepared(name: str, root: Path, split: str = 'train'):
     """What the networks get of it."""
     cfg = load(name)
-    return MODELS.build(cfg.model.data_preprocessor)(first_batch(cfg, root, ['red'], split), split == 'train')['inputs']
+    return MODELS.build(cfg.model.data_preprocessor)(first_batch(cfg, root, ['red', 'white'], split), split == 'train')[
+        'inputs'
+    ]
 
 
 def pixels(images: torch.Tensor) -> torch.Tensor:
@@ -104,7 +108,7 @@ def test_swin_recipe_mixes_images_and_labels(red):
     cfg = load('tf_nkd/tf_nkd_swin-t_imagenet')
     (red / 'train' / 'blue').mkdir()
     Image.new('RGB', (80, 64), (0, 0, 255)).save(red / 'train' / 'blue' / '0.JPEG')
-    batch = first_batch(cfg, red, ['blue', 'red'])
+    batch = first_batch(cfg, red, ['blue', 'red', 'white'])
     preprocessor = MODELS.build(cfg.model.data_preprocessor)
     np.random.seed(0)
     mixed = [preprocessor(copy.deepcopy(batch), True)['data_samples'] for _ in range(10)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 import signal
 import sys
 
@@ -118,29 +119,36 @@ def test_options_replace_values(config):
 @pytest.mark.parametrize(
     'change',
     [
-        {'default_hooks': dict(checkpoint=dict(type='CheckpointHook', out_dir='/tmp/elsewhere'))},
-        {'default_hooks': dict(checkpoint=dict(type='CheckpointHook', out_dir='work_dirs/tiny/../other'))},
-        {'default_hooks': dict(logger=dict(type='LoggerHook', out_dir='logs'))},
-        {'visualizer': dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend', save_dir='..')])},
-        {'test_evaluator': [dict(type='DumpResults', out_file_path='results.pkl')]},
+        {'default_hooks': dict(checkpoint=dict(type='CheckpointHook', out_dir='elsewhere'))},
+        {'default_hooks': dict(logger=dict(type='LoggerHook', out_dir='elsewhere'))},
+        {'visualizer': dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend', save_dir='elsewhere')])},
     ],
 )
-def test_nothing_is_written_elsewhere(config, tmp_path, change):
-    before = sorted(tmp_path.rglob('*'))
-    with pytest.raises(InputError, match='lies outside of the work directory work_dirs/tiny'):
-        launch.run_train(config, cfg_options=change)
-    assert sorted(tmp_path.rglob('*')) == before
+def test_what_is_written_elsewhere_is_said(config, tmp_path, change):
+    options = {**change, 'train_cfg.max_epochs': 1, 'log_level': 'INFO', 'experiment_name': tmp_path.name}
+    launch.run_train(config, cfg_options=options)
+    (log,) = (tmp_path / 'work_dirs' / 'tiny').rglob('*.log')
+    assert re.search('elsewhere.* is written to, outside of the work directory', log.read_text())
 
 
-def test_a_link_out_of_the_work_directory_is_elsewhere(config, tmp_path):
-    (tmp_path / 'work_dirs' / 'tiny').mkdir(parents=True)
-    (tmp_path / 'elsewhere').mkdir()
-    (tmp_path / 'work_dirs' / 'tiny' / 'link').symlink_to(tmp_path / 'elsewhere')
-    with pytest.raises(InputError, match='lies outside'):
-        launch.run_train(
-            config,
-            cfg_options={'default_hooks': dict(checkpoint=dict(type='CheckpointHook', out_dir='work_dirs/tiny/link'))},
-        )
+PREPROCESSORS = """
+custom_imports = dict(imports=['tests.test_engine.tiny_run'])
+data_preprocessor = dict(type='ViewPreprocessor', mean=[1.0], views=dict(weak=[], strong=[dict(type='Cutout')]))
+model = dict(type='NoisyNet', data_preprocessor=dict(mean=[2.0], views=dict(strong=[])))
+"""
+
+
+def test_a_preprocessor_beside_the_model_is_the_model_s_which_says_the_last_word(config):
+    config.write_text(PREPROCESSORS)
+    cfg = launch.load_config(config)
+    expected = dict(type='ViewPreprocessor', mean=[2.0], views=dict(weak=[], strong=[]))
+    assert cfg.model.data_preprocessor == expected
+    assert 'data_preprocessor' not in cfg
+    child = config.with_name('child.py')
+    child.write_text("_base_ = 'tiny.py'\ndata_preprocessor = dict(std=[3.0])\n")
+    assert launch.load_config(child).model.data_preprocessor == {**expected, 'std': [3.0]}
+    cfg = launch.load_config(child, cfg_options={'model.data_preprocessor.views.strong': [dict(type='RandAugment')]})
+    assert cfg.model.data_preprocessor.views.strong == [dict(type='RandAugment')]
 
 
 def test_checkpoints_in_a_folder_of_the_work_directory_are_found(config, tmp_path, runners):

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from mmengine import Config
-
+from crld_zoo.config_files import read_config
 from crld_zoo.errors import InputError, MissingFileError, UnknownNameError, nearest_names
 
 from ..backbones.zoo import ZOO
@@ -57,13 +56,13 @@ def from_config_file(path: Path, num_classes: int | None) -> NetworkSpec:
             f"no config '{path}': looked for {path.absolute()}"
             + (f' ({nearest_names(path.name, near)})' if near else '')
         )
-    config = Config.fromfile(path)
+    config = read_config(path)
     if 'model' not in config:
         raise InputError(f"{path} has no 'model': it is not the config of a classifier")
     model = config.model.to_dict()
     if num_classes is not None and isinstance(model.get('head'), dict) and 'num_classes' in model['head']:
         model['head']['num_classes'] = num_classes
-    preprocessor = model.get('data_preprocessor') or config.get('data_preprocessor') or {}
+    preprocessor = model.get('data_preprocessor') or {}
     pipeline = config.get('test_pipeline') or config.get('test_dataloader', {}).get('dataset', {}).get('pipeline') or []
     spec = from_dict(model | dict(data_preprocessor=dict(preprocessor)), num_classes)
     loads_files = any('LoadImageFromFile' in str(step['type']) for step in pipeline)  # mmcv's images are blue first
