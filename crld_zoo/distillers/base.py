@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from crld_zoo.errors import InputError
@@ -285,6 +287,11 @@ class PairDistiller(Distiller):
         Raises:
             InputError: The pair loss has another shape, or the warm-up was never told the epoch.
         """
+        if student.logits.shape[1] < 2:
+            raise InputError(
+                f'{type(self).__name__} compares probabilities of classes, but the student has one output: give it '
+                'num_classes=2 or more.'
+            )
         options = {}
         if self.has_temperature:
             options['temperature'] = self.temperature if temperature is None else temperature
@@ -349,7 +356,7 @@ class Decorator(Distiller):
 
     def __init__(self, distiller: dict | Distiller, **options) -> None:
         distiller = DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller
-        _check_held(self, distiller)
+        check_held(self, distiller)
         super().__init__(**options)
         self.distiller = distiller
         for name in ('taps', 'needs_images', 'reads_logits', 'per_sample'):
@@ -395,10 +402,12 @@ class PairDecorator(Decorator, PairDistiller):
     """
 
     needs_logits = True
+    normalizes: ClassVar[bool] = False
+    """Whether it brings the logits of a sample to one scale, which leaves nothing to learn of two classes."""
 
     def __init__(self, distiller: dict | Distiller) -> None:
         distiller = DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller
-        _check_held(self, distiller)
+        check_held(self, distiller)
         super().__init__(
             distiller,
             kd_weight=distiller.kd_weight,
@@ -413,8 +422,19 @@ class PairDecorator(Decorator, PairDistiller):
         self.has_temperature = distiller.has_temperature
         self.temperature = None  # that of the held distiller
 
+    def setup(self, student: Predictions, teacher: Predictions, networks: Networks) -> None:
+        if self.normalizes and teacher[self.teacher_views[0]].logits.shape[1] == 2:
+            print_log(
+                f'{type(self).__name__} brings logits to one scale: of two classes always the same two numbers are '
+                'left, and the teacher says no more than which class is the higher one. Take KD or DKD.',
+                'current',
+                logging.WARNING,
+            )
+        super().setup(student, teacher, networks)
 
-def _check_held(decorator: Decorator, distiller: object) -> None:
+
+def check_held(decorator: Distiller, distiller: object) -> None:
+    """Refuse to hold what has no pair loss, with the reason."""
     name, own = type(distiller).__name__, type(decorator).__name__
     if not isinstance(distiller, Distiller):
         why = 'it is no distiller'
@@ -446,6 +466,11 @@ def require_positive(distiller: Distiller, **options: float) -> None:
 def require_nonnegative(distiller: Distiller, **options: float) -> None:
     """Refuse options that are not finite numbers of at least 0."""
     _require(distiller, lambda value: value >= 0, 'a number of at least 0', options)
+
+
+def require_count(distiller: Distiller, **options: int) -> None:
+    """Refuse options that are no whole numbers of at least 1."""
+    _require(distiller, lambda value: value >= 1 and value == int(value), 'a whole number of at least 1', options)
 
 
 def require_share(distiller: Distiller, **options: float) -> None:

@@ -86,6 +86,55 @@ def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
     return F.kl_div(log_q, log_p, reduction='none', log_target=True).sum(-1)
 
 
+MASKED = -1e30
+"""What stands for a logit that does not take part: its probability is 0, and it is a finite number in fp32."""
+
+
+def log_softmax_among(logits: Tensor, group: Tensor) -> Tensor:
+    """The log-softmax over a group of classes, mask ``(N, K)``, alone.
+
+    The other classes have probability 0. In an empty group all have the same one, without gradient.
+    """
+    return logits.masked_fill(~group, MASKED).log_softmax(1)
+
+
+def pearson(x: Tensor, y: Tensor) -> Tensor:
+    """Pearson's correlation over the last dimension.
+
+    Values that are constant up to rounding correlate with nothing: about 0, with a gradient of the values' size, where
+    the formula has one of 1e8.
+    """
+
+    def centered(values: Tensor) -> tuple[Tensor, Tensor]:
+        deviation = values - values.mean(-1, keepdim=True)
+        norm = deviation.norm(dim=-1)
+        noise = 4 * torch.finfo(values.dtype).eps * values.detach().norm(dim=-1)
+        return deviation, torch.where(norm > noise, norm, 1)
+
+    (x, norm_x), (y, norm_y) = centered(x), centered(y)
+    return (x * y).sum(-1) / (norm_x * norm_y + 1e-8)
+
+
+@full_precision
+def standardize(logits: Tensor) -> Tensor:
+    """``(z - mean) / (std + 1e-7)`` over the classes of each sample, with the unbiased standard deviation.
+
+    Constant logits, as a head that starts at zero gives, become 0 without the gradient of 1e7 that the formula has.
+
+    Example:
+        >>> import torch
+        >>> standardize(torch.tensor([[1., 2., 3.]])).round(decimals=3)
+        tensor([[-1.,  0.,  1.]])
+    """
+    std = logits.std(1, keepdim=True)
+    return (logits - logits.mean(1, keepdim=True)) / (torch.where(std > 0, std, 1) + 1e-7)
+
+
+def put_at_target(logits: Tensor, target: Tensor, value: float) -> Tensor:
+    """The rows ``(N, K)`` with another value at their targets ``(N,)``."""
+    return logits.scatter(1, _column(target), value)
+
+
 def at_target(logits: Tensor, target: Tensor) -> Tensor:
     """The value ``(N,)`` of each row ``(N, K)`` at its target ``(N,)``."""
     return logits.gather(1, _column(target)).squeeze(1)

@@ -26,6 +26,16 @@ CIFAR = {
     'mlld': dict(temperature=4, variant='reference', ce_weight=0.1, kd_weight=0.9),
     'kd+ls': dict(temperature=2, ce_weight=0.1, kd_weight=9),
     'mlld+ls': dict(temperature=2, variant='reference', ce_weight=0.1, kd_weight=9),
+    'logit_mse': dict(ce_weight=0, kd_weight=1),
+    'dist': dict(beta=2, gamma=2, temperature=4, ce_weight=1, kd_weight=1),
+    'wsld': dict(temperature=4, alpha=2.25, ce_weight=1, kd_weight=1),
+    'ikl': dict(temperature=4, alpha=1, beta=8, t2=100, with_table=False, warmup=20, ce_weight=1, kd_weight=1),
+    'gkl': dict(temperature=4, alpha=1, beta=8, warmup=20, ce_weight=1, kd_weight=1),
+    'gkd': dict(temperature=4, warmup=10, ce_weight=1, kd_weight=1),
+    'rld': dict(temperature=4, warmup=20, ce_weight=1, kd_weight=1),
+    'ldrld': dict(temperature=4, alpha=10.5, beta=7, ce_weight=1, kd_weight=1),
+    'bkl': dict(temperature=4, ce_weight=0.1, kd_weight=0.9),
+    'ctkd': dict(ce_weight=0.1, kd_weight=0.9),
 }
 IMAGENET = {
     'ce': {},
@@ -36,6 +46,10 @@ IMAGENET = {
     'normkd_dkd': dict(temperature_norm=0.5, alpha=1, beta=1, warmup=1, ce_weight=1, kd_weight=1),
     'mlld': dict(temperature=1, variant='reference', ce_weight=0.5, kd_weight=0.5),
     'tf_nkd': dict(ce_weight=1, kd_weight=1),
+    'dist': dict(beta=1, gamma=1, temperature=1, ce_weight=1, kd_weight=1),
+    'wsld': dict(temperature=2, alpha=2.5, ce_weight=1, kd_weight=1),
+    'ikl': dict(temperature=1, alpha=1, beta=0.5, t2=1, with_table=True, ce_weight=1, kd_weight=1),
+    'ctkd': dict(ce_weight=0.1, kd_weight=0.9),
 }
 OF_A_PAIR = {
     'dkd': {
@@ -48,6 +62,7 @@ OF_A_PAIR = {
         'r34_r18_imagenet': dict(beta=0.5),
         'r50_mbv1_imagenet': dict(beta=2),
     },
+    'ikl': {'r56_r20_cifar100': dict(beta=4)},
     'nkd': {'deit3-s_deit-t_imagenet': dict(gamma=1), 'swin-l_swin-t_imagenet': dict(gamma=1)},
     'kd': {f'{pair}_tiny_imagenet': dict(temperature=2) for pair in ('r32x4_r8x4', 'vitl16-384_r18')},
     'normkd_dkd': {
@@ -95,6 +110,12 @@ OTHERS_PUBLISHED = dict(
     nkd_r34_r18_imagenet=71.96,
     nkd_r50_mbv1_imagenet=72.58,
     tf_nkd_r18_imagenet=70.76,
+    dist_r34_r18_imagenet=72.07,
+    wsld_r34_r18_imagenet=72.04,
+    ikl_r34_r18_imagenet=71.91,
+    ctkd_r34_r18_imagenet=71.32,
+    ctkd_r56_r20_cifar100=71.19,
+    ctkd_r32x4_r8x4_cifar100=73.39,
     tf_nkd_mbv1_imagenet=70.04,
     tf_nkd_mbv2_imagenet=72.08,
     tf_nkd_shuv2_imagenet=69.93,
@@ -112,7 +133,7 @@ class Name:
         self.dataset = next(end for end in ('tiny_imagenet', 'imagenet', 'cifar100') if stem.endswith(f'_{end}'))
         self.method = next(
             start
-            for start in ('tf_nkd', 'normkd_dkd', stem.split('_')[0].removesuffix('+crld'))
+            for start in ('tf_nkd', 'normkd_dkd', 'logit_mse', stem.split('_')[0].removesuffix('+crld'))
             if stem.startswith(start)
         )
         self.pair = stem.split(f'{self.method}_', 1)[-1].removeprefix(f'{self.method}+crld_')

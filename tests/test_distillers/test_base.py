@@ -29,7 +29,7 @@ from crld_zoo.distillers.functional import at_target, full_precision, kl_diverge
 from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS
 
-from .testers import close, random_batch, total
+from .testers import begin, close, prepared, random_batch, total
 
 
 class Cosine(PairDistiller):
@@ -264,3 +264,20 @@ def test_full_precision_suspends_autocast(dtype):
     assert not enabled
     assert result.dtype == torch.float32
     torch.testing.assert_close(result, a.float() @ b.float(), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('decorator', ['NormKD', 'LogitStandardization'])
+def test_two_classes_leave_nothing_to_normalize(decorator, log):
+    prepared(DISTILLERS.build(dict(type=decorator, distiller=dict(type='KD'))), 4, 3)
+    assert 'always the same two numbers' not in log.text
+    prepared(DISTILLERS.build(dict(type='CRLD', distiller=dict(type=decorator, distiller=dict(type='KD')))), 4, 2)
+    assert log.text.count(f'{decorator} brings logits to one scale') == 1
+
+
+@pytest.mark.parametrize('method', ['KD', 'DKD', 'LogitStandardization'])
+def test_one_output_is_no_classifier(method):
+    held = dict(distiller=dict(type='KD')) if method == 'LogitStandardization' else {}
+    one = {'weak': Prediction(torch.zeros(3, 1))}
+    distiller = begin(DISTILLERS.build(dict(type=method, **held)), 1)
+    with pytest.raises(InputError, match='compares probabilities of classes, but the student has one output'):
+        distiller(one, one, torch.zeros(3, dtype=torch.int64))

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from crld_zoo.distillers import MLLD, kd_loss, mlld_loss
+from crld_zoo.distillers.logits.mlld import multi_level
 
 from .testers import (
     SHAPES,
@@ -128,3 +129,22 @@ def test_defaults_are_the_published_ones():
     batch = random_batch(6, 5)
     expected = MLLD(temperature=4.0, variant='reference', ce_weight=0.1, kd_weight=0.9)(*batch)
     torch.testing.assert_close(MLLD()(*batch), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('alike', [False, True])
+def test_class_level_without_class_by_class_matrices(dtype, alike):
+    """With many more classes than samples only N x N products are made, and the number and gradient stay."""
+    generator = torch.Generator().manual_seed(0)
+    s, t = (3 * torch.randn(6, 300, generator=generator, dtype=torch.float64) for _ in range(2))
+    t = s + 1e-2 * t if alike else t
+    s.requires_grad_()
+    p_s, p_t = (s / 4).softmax(1), (t / 4).softmax(1)
+    expected = (p_s.T @ p_s - p_t.T @ p_t).square().sum(1)
+    (gradient,) = torch.autograd.grad(expected.mean(), s)
+    student = s.detach().to(dtype).requires_grad_()
+    rows = multi_level(student, t.to(dtype), (4.0,)).classes[0]
+    rtol = 1e-6 if dtype == torch.float32 and not alike else 2e-4 if dtype == torch.float32 else 1e-9
+    torch.testing.assert_close(rows.mean().double(), expected.mean(), rtol=rtol, atol=0)
+    (actual,) = torch.autograd.grad(rows.mean(), student)
+    torch.testing.assert_close(actual.double(), gradient, rtol=10 * rtol, atol=10 * rtol * float(gradient.abs().max()))

@@ -25,7 +25,12 @@ from crld_zoo.distillers import Distiller, Networks, PairDistiller, Prediction, 
 from crld_zoo.errors import InputError
 from crld_zoo.networks import Taps
 
-ROWS = json.loads((Path(__file__).parents[1] / 'data' / 'golden.json').read_text(encoding='utf-8'))
+ROWS = [
+    row
+    for path in sorted((Path(__file__).parents[1] / 'data').glob('*.json'))
+    for row in json.loads(path.read_text(encoding='utf-8'))
+    if 'method' in row and 'params' in row
+]
 SHAPES = [(1, 2), (1, 7), (8, 2), (4, 3), (3, 50)]
 """Batches ``(N, K)`` of shapes that no reference row has."""
 
@@ -38,7 +43,7 @@ def golden(method: str) -> list:
     rows = [row for row in ROWS if row['method'] == method]
     assert rows, f'no reference row of {method}'
     return [
-        pytest.param(row, id='-'.join(f'{value:g}' for value in row['params'].values()) or str(number))
+        pytest.param(row, id='-'.join(map(str, row['params'].values())) or str(number))
         for number, row in enumerate(rows)
     ]
 

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS
 
 from ..base import Distiller, PairDecorator, Prediction, Predictions, require_choice
-from ..functional import full_precision
+from ..functional import standardize
 from ..logits.mlld import MLLD
-
-
-@full_precision
-def standardize(logits: Tensor) -> Tensor:
-    """``(z - mean) / (std + 1e-7)`` over the classes of each sample, with the unbiased standard deviation.
-
-    Constant logits, as a head that starts at zero gives, become 0 without the gradient of 1e7 that the formula has.
-
-    Example:
-        >>> import torch
-        >>> standardize(torch.tensor([[1., 2., 3.]]))
-        tensor([[-1.,  0.,  1.]])
-    """
-    std = logits.std(1, keepdim=True)
-    return (logits - logits.mean(1, keepdim=True)) / (torch.where(std > 0, std, 1) + 1e-7)
 
 
 @DISTILLERS.register_module()
@@ -41,6 +25,8 @@ class LogitStandardization(PairDecorator):
         level: ``'all'`` standardizes all that the distiller computes from logits; ``'instance'``, for MLLD alone, its
             instance level only, as the published code does.
     """
+
+    normalizes = True
 
     def __init__(self, distiller: dict | Distiller, level: str = 'all') -> None:
         super().__init__(distiller)

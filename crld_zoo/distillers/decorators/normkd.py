@@ -90,6 +90,8 @@ class NormKD(PairDecorator):
         temperature_norm: Multiple of the logits' standard deviation that serves as temperature, above 0.
     """
 
+    normalizes = True
+
     def __init__(self, distiller: dict | Distiller | None = None, temperature_norm: float = 2.0) -> None:
         super().__init__(KD() if distiller is None else distiller)
         require_positive(self, temperature_norm=temperature_norm)

@@ -50,8 +50,23 @@ def multi_level(
     return Levels(
         instance=torch.stack([t**2 * row for t, row in zip(temperatures, kl.unbind(), strict=True)]),
         batch=(p_s @ p_s.mT - p_t @ p_t.mT).square().sum(-1),
-        classes=(p_s.mT @ p_s - p_t.mT @ p_t).square().sum(-1),
+        classes=_class_rows(p_s, p_t),
     )
+
+
+def _class_rows(p_s: Tensor, p_t: Tensor) -> Tensor:
+    """Each row's squared distance between the ``K x K`` Gram matrices ``p^T p`` of ``(n, N, K)``: ``(n, K)``.
+
+    With many more classes than samples it is computed by ``N x N`` products alone. ``D = (M^T E + E^T M) / 2`` with
+    ``M = p_s + p_t`` and ``E = p_s - p_t``, so nothing of the size of ``p^T p`` cancels where both networks agree.
+    """
+    n, k = p_s.shape[-2:]
+    if k <= 3 * n:  # three N x N products of N K terms each, and as many back, against two K x K ones
+        return (p_s.mT @ p_s - p_t.mT @ p_t).square().sum(-1)
+    total, error = p_s + p_t, p_s - p_t
+    mixed = error @ total.mT
+    rows = total * (error @ error.mT @ total + 2 * mixed @ error) + error * (total @ total.mT @ error)
+    return rows.sum(-2) / 4
 
 
 @soft_target

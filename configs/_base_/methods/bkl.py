@@ -1,0 +1,3 @@
+"""BKL with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='BKL')

@@ -1,0 +1,3 @@
+"""CTKD with the hyperparameters of ImageNet."""
+
+distiller = dict(type='CTKD', decay_loops=5, distiller=dict(type='KD'))

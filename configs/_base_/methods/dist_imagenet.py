@@ -1,0 +1,3 @@
+"""DIST with the hyperparameters of ImageNet."""
+
+distiller = dict(type='DIST')

@@ -1,0 +1,3 @@
+"""GKD with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='GKD', hcm_n=10)

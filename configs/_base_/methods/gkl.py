@@ -1,0 +1,3 @@
+"""GKL with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='GKL')

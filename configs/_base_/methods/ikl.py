@@ -1,0 +1,3 @@
+"""IKL with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='IKL')

@@ -1,0 +1,3 @@
+"""LDRLD with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='LDRLD')

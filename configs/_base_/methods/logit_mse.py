@@ -1,0 +1,3 @@
+"""LogitMSE with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='LogitMSE')

@@ -1,0 +1,3 @@
+"""RLD with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='RLD')

@@ -1,0 +1,3 @@
+"""WSLD with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='WSLD')

@@ -1,0 +1,3 @@
+"""WSLD with the hyperparameters of ImageNet."""
+
+distiller = dict(type='WSLD', temperature=2.0, alpha=2.5)

@@ -1,0 +1,18 @@
+"""BKL, ResNet56 -> ResNet20 on CIFAR-100.
+
+Source: CKeyZhang/BKL, no paper known.
+Deviation: alpha and beta, which the published code leaves open, are our choice.
+Published top-1: none recorded here.
+
+python tools/train.py configs/bkl/bkl_r56_r20_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r56_r20_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+    '../_base_/methods/bkl.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=_base_.distiller, data_preprocessor=_base_.data_preprocessor)

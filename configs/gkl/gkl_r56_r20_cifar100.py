@@ -1,0 +1,18 @@
+"""GKL, ResNet56 -> ResNet20 on CIFAR-100.
+
+Source: arXiv 2503.08038 and jiequancui/DKL.
+Deviation: the power of the weights and T2 are our choice.
+Published top-1: none recorded here.
+
+python tools/train.py configs/gkl/gkl_r56_r20_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r56_r20_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+    '../_base_/methods/gkl.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=_base_.distiller, data_preprocessor=_base_.data_preprocessor)

@@ -1,0 +1,18 @@
+"""IKL, ResNet56 -> ResNet20 on CIFAR-100.
+
+Source: arXiv 2305.13948 and jiequancui/DKL.
+Deviation: none known.
+Published top-1: none recorded here.
+
+python tools/train.py configs/ikl/ikl_r56_r20_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r56_r20_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+    '../_base_/methods/ikl.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=dict(_base_.distiller, beta=4.0), data_preprocessor=_base_.data_preprocessor)

@@ -1,0 +1,18 @@
+"""WSLD, ResNet32x4 -> ResNet8x4 on CIFAR-100.
+
+Source: arXiv 2102.00650 and bellymonster/Weighted-Soft-Label-Distillation.
+Deviation: none known.
+Published top-1: none recorded here.
+
+python tools/train.py configs/wsld/wsld_r32x4_r8x4_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r32x4_r8x4_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+    '../_base_/methods/wsld.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=_base_.distiller, data_preprocessor=_base_.data_preprocessor)
