@@ -15,4 +15,6 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(distiller=_base_.distiller, data_preprocessor=_base_.data_preprocessor)
+model = dict(distiller=_base_.distiller)
+
+data_preprocessor = dict(image_size=224)  # the class table is made from a probe

@@ -15,4 +15,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(distiller=dict(_base_.distiller, beta=4.0), data_preprocessor=_base_.data_preprocessor)
+model = dict(distiller=dict(_base_.distiller, beta=4.0))

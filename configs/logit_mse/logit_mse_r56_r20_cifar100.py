@@ -15,4 +15,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(distiller=_base_.distiller, data_preprocessor=_base_.data_preprocessor)
+model = dict(distiller=_base_.distiller)

@@ -402,8 +402,7 @@ class PairDecorator(Decorator, PairDistiller):
     """
 
     needs_logits = True
-    normalizes: ClassVar[bool] = False
-    """Whether it brings the logits of a sample to one scale, which leaves nothing to learn of two classes."""
+    _warned = False
 
     def __init__(self, distiller: dict | Distiller) -> None:
         distiller = DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller
@@ -422,15 +421,16 @@ class PairDecorator(Decorator, PairDistiller):
         self.has_temperature = distiller.has_temperature
         self.temperature = None  # that of the held distiller
 
-    def setup(self, student: Predictions, teacher: Predictions, networks: Networks) -> None:
-        if self.normalizes and teacher[self.teacher_views[0]].logits.shape[1] == 2:
+    def warn_of_two_classes(self, logits: Tensor) -> None:
+        """Say once that logits ``(N, 2)`` on one scale leave nothing to learn."""
+        if logits.shape[1] == 2 and not self._warned:
+            self._warned = True
             print_log(
                 f'{type(self).__name__} brings logits to one scale: of two classes always the same two numbers are '
                 'left, and the teacher says no more than which class is the higher one. Take KD or DKD.',
                 'current',
                 logging.WARNING,
             )
-        super().setup(student, teacher, networks)
 
 
 def check_held(decorator: Distiller, distiller: object) -> None:

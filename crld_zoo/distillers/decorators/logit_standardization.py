@@ -26,8 +26,6 @@ class LogitStandardization(PairDecorator):
             instance level only, as the published code does.
     """
 
-    normalizes = True
-
     def __init__(self, distiller: dict | Distiller, level: str = 'all') -> None:
         super().__init__(distiller)
         require_choice(self, level=(level, ('all', 'instance')))
@@ -58,6 +56,7 @@ class LogitStandardization(PairDecorator):
     def pair_loss(
         self, student: Prediction, teacher: Prediction, target: Tensor, *, temperature: float | Tensor | None = None
     ) -> Tensor:
+        self.warn_of_two_classes(teacher.logits)
         if self.level == 'instance':
             temperature = self.distiller.temperature if temperature is None else temperature
             return self.distiller.scheduled(
@@ -66,6 +65,7 @@ class LogitStandardization(PairDecorator):
         return self.distiller.pair(_standardized(student), _standardized(teacher), target, temperature=temperature)
 
     def distill(self, student: Predictions, teacher: Predictions, target: Tensor) -> dict[str, Tensor]:
+        self.warn_of_two_classes(teacher[self.teacher_views[0]].logits)
         if self.level == 'instance':
             return self.distiller.distill(student, teacher, target, instance=standardize)
         return self.distiller.distill(*self.transform(student, teacher), target)

@@ -90,8 +90,6 @@ class NormKD(PairDecorator):
         temperature_norm: Multiple of the logits' standard deviation that serves as temperature, above 0.
     """
 
-    normalizes = True
-
     def __init__(self, distiller: dict | Distiller | None = None, temperature_norm: float = 2.0) -> None:
         super().__init__(KD() if distiller is None else distiller)
         require_positive(self, temperature_norm=temperature_norm)
@@ -108,6 +106,7 @@ class NormKD(PairDecorator):
         )
 
     def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
+        self.warn_of_two_classes(teacher.logits)
         scaled_s, _ = normalized_logits(student.logits, self.temperature_norm)
         scaled_t, tau_t = normalized_logits(teacher.logits.detach(), self.temperature_norm)
         student, teacher = student._replace(logits=scaled_s), teacher._replace(logits=scaled_t)

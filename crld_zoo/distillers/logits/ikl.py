@@ -185,6 +185,9 @@ class IKL(PairDistiller):
             self.register_buffer('counts', torch.zeros(k, device=device))
             self.register_buffer('summed_epoch', torch.tensor(1, device=device))
 
+    def overrides(self, method: str) -> bool:
+        return self.with_table and super().overrides(method)
+
     def begin(self, progress: Progress) -> None:
         super().begin(progress)
         if self.class_table is None or progress.epoch == self._epoch:
