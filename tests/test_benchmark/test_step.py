@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from crld_zoo.benchmark import Options, time_step
-from crld_zoo.benchmark.floor import _record, convolutions_alone
+from crld_zoo.benchmark.floor import convolutions_alone
 from crld_zoo.benchmark.loop import run_loop
 from crld_zoo.benchmark.setup import measured_config
 from crld_zoo.benchmark.stages import DataPath, StepParts, another_loader
 from crld_zoo.benchmark.step import PARTS
 from crld_zoo.benchmark.timing import Clock
-from crld_zoo.networks.compilation import ForwardPass
 
 
 def drive(recipe, tmp_path, protocol, **options) -> None:
@@ -131,13 +130,6 @@ def test_the_floor_is_the_convolutions(recipe, tmp_path):
         alone()
 
     drive(recipe, tmp_path, protocol)
-
-
-def test_the_floor_of_a_compiled_network_is_that_of_its_layers():
-    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(4 * 36, 5))
-    call, images = ForwardPass(network, 'student', dict(backend='eager')), torch.randn(2, 3, 8, 8)
-    call(images)
-    assert [type(layer) for layer, _ in _record(network, lambda: call(images))] == [torch.nn.Conv2d, torch.nn.Linear]
 
 
 def test_reading_alone_leaves_the_runs_iterator_where_it_stands(recipe, tmp_path):

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
 from crld_zoo.distillers import Distiller
 from crld_zoo.launch import prepare
-from crld_zoo.progress import current_progress
 from crld_zoo.registry import DISTILLERS
 
 
@@ -19,8 +17,10 @@ class _Progress(Distiller):
     needs_teacher = False
     seen: list = []
 
+    def begin(self, progress):
+        self.seen.append(tuple(progress))
+
     def forward(self, student, teacher, target):
-        self.seen.append(tuple(current_progress()))
         return dict(loss_ce=self.label_loss(student, target))
 
 
@@ -55,16 +55,18 @@ def runner(tmp_path, **train_cfg) -> Runner:
 def test_the_epoch_follows_the_iteration(tmp_path):
     _Progress.seen.clear()
     runner(tmp_path, by_epoch=False, max_iters=5).train()
-    assert _Progress.seen == [(1, 0), (1, 1), (1, 2), (2, 3), (2, 4)]
-    assert current_progress() is None
+    assert _Progress.seen == [(1, 0, 2, 5), (1, 1, 2, 5), (1, 2, 2, 5), (2, 3, 2, 5), (2, 4, 2, 5)]
 
 
-@pytest.mark.parametrize('length', [dict(by_epoch=True, max_epochs=2), dict(by_epoch=False, max_iters=5)])
-def test_a_training_that_failed_is_over(tmp_path, monkeypatch, length):
-    def fail(*_):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(_Progress, 'forward', fail)
-    with pytest.raises(ZeroDivisionError):
-        runner(tmp_path, **length).train()
-    assert current_progress() is None
+def test_each_pass_has_samples_and_keys_of_its_own(tmp_path):
+    """Also where iterations count: every sample once a pass, under the number of the pass."""
+    run, seen = runner(tmp_path, by_epoch=False, max_iters=6, data_seed=5), []
+    model = run.model
+    forward = model.forward
+    model.forward = lambda *args, keys, **kwargs: seen.append(keys) or forward(*args, keys=keys, **kwargs)
+    run.train()
+    for number in (0, 1):
+        keys = seen[3 * number : 3 * number + 3]
+        assert sorted(sample for key in keys for sample in key.samples.tolist()) == list(range(12))
+        assert {epoch for key in keys for epoch in key.epoch.tolist()} == {number}
+        assert {seed for key in keys for seed in key.seed.tolist()} == {5}

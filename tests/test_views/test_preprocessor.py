@@ -126,7 +126,7 @@ def with_labels(*labels) -> list[DataSample]:
         (torch.tensor([0, -100]), 'these are -100, and only -1 has a meaning below 0'),
         (torch.tensor([True, False]), 'these are bool of shape'),
     ],
-    ids=str,
+    ids=['two', 'two and none', 'one-hot', 'a column', 'sum 2', 'below 0', 'float', '-100', 'bool'],
 )
 def test_labels_that_are_not_one_class_an_image_are_refused(labels, sentence):
     with pytest.raises(InputError, match=sentence):
