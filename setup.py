@@ -1,9 +1,11 @@
 """Installation. ``pip install -e .`` in a clone; the Makefile does it in an environment of its own."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'crld_zoo/version.py').read_text(encoding='utf-8')).group(1)
@@ -29,6 +31,19 @@ EXTRAS = {
 }
 EXTRAS['test'] = ['pytest', 'pytest-xdist', *EXTRAS['demo'], *EXTRAS['timm'], *EXTRAS['tensorboard'], *EXTRAS['export']]
 
+
+class BuildWithConfigs(build_py):
+    """Puts the recipes into the package where MMEngine looks for those of installed packages, ``.mim/configs``."""
+
+    def run(self) -> None:
+        super().run()
+        if not self.editable_mode:  # a clone's are read where they are
+            mim = Path(self.build_lib, 'crld_zoo', '.mim')
+            shutil.rmtree(mim, ignore_errors=True)
+            shutil.copytree(ROOT / 'configs', mim / 'configs', ignore=shutil.ignore_patterns('__pycache__'))
+            (mim / 'model-index.yml').write_text('Import: []\n')
+
+
 setup(
     name='crld-zoo',
     version=VERSION,
@@ -38,6 +53,9 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10,<3.14',
     packages=find_packages(include=['crld_zoo', 'crld_zoo.*']),
+    package_data={'crld_zoo': ['py.typed']},
+    cmdclass={'build_py': BuildWithConfigs},
+    entry_points={'console_scripts': ['crld-zoo = crld_zoo.launch.cli:main']},
     install_requires=REQUIRES,
     extras_require=EXTRAS,
 )

@@ -13,8 +13,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
+from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.fileio import LocalBackend, register_backend
 
+from .config_files import PREFIX, find_config
 from .files import write_atomically
 
 
@@ -115,6 +118,21 @@ class AtomicBackend(LocalBackend):
         write_atomically(obj.encode(encoding), filepath)
 
 
+def _find_own_configs() -> None:
+    """mmengine 0.10.7 finds the configs of the packages that it lists, and those only where they are installed.
+
+    With the zoo in its list, ``mmengine.hub.get_config('crld_zoo::…')`` works; a ``_base_`` of that form is also found
+    in a clone, whose configs are not in the package.
+    """
+    MODULE2PACKAGE['crld_zoo'] = 'crld_zoo'
+    resolve = Config._get_cfg_path
+
+    def get_cfg_path(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        return (str(find_config(cfg_path)), None) if cfg_path.startswith(PREFIX) else resolve(cfg_path, filename)
+
+    Config._get_cfg_path = staticmethod(get_cfg_path)
+
+
 def corrupts_memory_in_channels_last(network: torch.nn.Module) -> bool:
     """oneDNN of torch 2.13 on CPUs without AVX-512: a strided 1x1 convolution of few channels writes out of bounds.
 
@@ -134,3 +152,4 @@ _mend_torchvision_operators()
 _allow_mmengine_checkpoints()
 _skip_multimodal_models()
 _silence_mmcv_lite()
+_find_own_configs()

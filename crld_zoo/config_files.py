@@ -10,9 +10,16 @@ from .errors import MissingFileError, nearest_names
 
 PREFIX = 'crld_zoo::'
 
-_INSTALLED, _CLONE = (Path(__file__).parent / folder for folder in ('.mim/configs', '../configs'))
-CONFIGS = (_INSTALLED if _INSTALLED.is_dir() else _CLONE).resolve()
+_INSTALLED, _CLONE = (
+    Path(__file__).resolve().parents[up] / folder for up, folder in ((0, '.mim/configs'), (1, 'configs'))
+)
+CONFIGS = _INSTALLED if _INSTALLED.is_dir() else _CLONE
 """The recipes: in the package where it was installed, else those of the clone."""
+
+
+def config_name(path: Path, configs: Path = CONFIGS) -> str:
+    """What a recipe is called in a command: ``configs/…`` in a clone, ``crld_zoo::…`` where there is none."""
+    return f'{PREFIX if configs == _INSTALLED else f"{configs.name}/"}{path.relative_to(configs).as_posix()}'
 
 
 def find_config(name: str | Path) -> Path:

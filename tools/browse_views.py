@@ -1,31 +1,7 @@
 """Show what the networks see: python tools/browse_views.py CONFIG draws training images and their views into a PNG."""
 
-import argparse
-
-from mmengine.config import DictAction
-
-from crld_zoo.launch import load_config, main_guard
-from crld_zoo.views.sheet import write_sheet
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='a file under configs/, or one of your own')
-    parser.add_argument('-n', '--count', type=int, default=8, help='how many images (default: 8)')
-    parser.add_argument('--out', metavar='FILE.png', help='where the sheet goes (default: work_dirs/<name>/views.png)')
-    parser.add_argument('--seed', type=int, default=0, help='another seed draws other views (default: 0)')
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override options of the config'
-    )
-    return parser.parse_args()
-
-
-@main_guard
-def main() -> None:
-    args = parse_args()
-    cfg = load_config(args.config, cfg_options=args.cfg_options)
-    print(write_sheet(cfg, args.out, args.count, args.seed))
-
+from crld_zoo.launch import main_guard
+from crld_zoo.launch.browse_views import main
 
 if __name__ == '__main__':
-    main()
+    main_guard(main)()

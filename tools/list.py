@@ -1,56 +1,7 @@
 """List what the zoo has: distillers, decorators, view operations, models, data sets, configs."""
 
-import argparse
-import sys
-
-from rich.console import Console
-from rich.table import Table
-
-from crld_zoo.config_files import CONFIGS
 from crld_zoo.launch import main_guard
-from crld_zoo.launch.catalog import KINDS, Grid, catalog, grids, outside_of_grids
-
-
-def lines(title: str, entries: dict[str, str]) -> Table:
-    """A table of names, each with its line."""
-    table = Table(title=title, title_justify='left', show_header=False, box=None, pad_edge=False)
-    table.add_column(no_wrap=True, style='bold')
-    table.add_column()
-    for name, line in entries.items():
-        table.add_row(name, line)
-    return table
-
-
-def marks(grid: Grid) -> Table:
-    """A table with a row for each pair and an x for each method that it has a recipe for."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column('TEACHER -> STUDENT', no_wrap=True, style='bold')
-    above = None
-    for name in grid.methods:
-        method, *decorators = name.split('+')
-        words = [f'+{decorator}' for decorator in decorators]
-        table.add_column('\n'.join(words if method == above else [method, *words]), justify='center', no_wrap=True)
-        above = method
-    for (teacher, student), methods in grid.recipes.items():
-        table.add_row(f'{teacher} -> {student}', *('x' if name in methods else '' for name in grid.methods))
-    return table
-
-
-@main_guard
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('kinds', nargs='*', metavar='KIND', help=f'which of {", ".join(KINDS)} (default: all)')
-    args = parser.parse_args()
-    console = Console(width=None if sys.stdout.isatty() else 100)
-    for kind in args.kinds or KINDS:
-        if kind == 'configs':
-            for grid in grids(CONFIGS):
-                console.print(f'configs/*/METHOD_TEACHER_STUDENT_{grid.dataset}.py', style='italic')
-                console.print(marks(grid), '')
-            console.print(lines('other configs', outside_of_grids(CONFIGS)), '')
-        else:
-            console.print(lines(kind, catalog(kind, CONFIGS)), '')
-
+from crld_zoo.launch.listing import main
 
 if __name__ == '__main__':
-    main()
+    main_guard(main)()

@@ -8,6 +8,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+from crld_zoo.config_files import config_name
 from crld_zoo.distillers import Distiller
 from crld_zoo.errors import UnknownNameError, nearest_names
 from crld_zoo.registry import DATASETS, DISTILLERS, MODELS, VIEWS
@@ -33,7 +34,7 @@ def catalog(kind: str, configs: Path) -> dict[str, str]:
         raise UnknownNameError(f"there is no list of '{kind}' ({nearest_names(kind, KINDS)}).")
     if kind == 'configs':
         return {
-            str(path.relative_to(configs.parent)): _first_line(ast.get_docstring(ast.parse(path.read_text())))
+            config_name(path, configs): _first_line(ast.get_docstring(ast.parse(path.read_text())))
             for path in _leaves(configs)
         }
     registry = {'models': MODELS, 'datasets': DATASETS, 'views': VIEWS}.get(kind, DISTILLERS)

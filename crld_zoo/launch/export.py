@@ -543,7 +543,7 @@ class _naming_what_lacks:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command ``export``."""
-    parser = argparse.ArgumentParser(prog='export', description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('run', metavar='RUN', help='work directory of a training, or a config (with --checkpoint)')
     parser.add_argument('--to', required=True, choices=list(TARGETS))
     parser.add_argument('--checkpoint', help="a file, 'best' or 'last' (default: the best, else the last)")

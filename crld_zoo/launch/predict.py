@@ -152,7 +152,6 @@ def write(answers: Sequence[Answer], form: str, out: TextIO) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command ``predict``."""
     parser = argparse.ArgumentParser(
-        prog='predict',
         description=__doc__,
         epilog=f'Exit status: 0 all pictures were classified, {SKIPPED} some could not be read (they are named and '
         'skipped), 2 nothing was done, an error says why.',

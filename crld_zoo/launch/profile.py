@@ -225,7 +225,7 @@ def draw(costs: Sequence[Cost], path: str | Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The command ``profile``."""
-    parser = argparse.ArgumentParser(prog='profile', description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('runs', nargs='+', metavar='RUN', help='work directories of trainings')
     parser.add_argument('--plot', metavar='FILE.png', help='draw accuracy against latency of all runs')
     parser.add_argument('--seconds', type=float, default=0.5, help='of measuring each batch (default: 0.5)')

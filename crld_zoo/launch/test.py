@@ -1,10 +1,12 @@
-"""Test a trained student as a config says."""
+"""Evaluate a checkpoint as a config says. The teacher and its weights are not needed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 from crld_zoo.errors import InputError
@@ -54,3 +56,20 @@ def run_test(
     del runner
     leave_group()
     return metrics
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command ``test``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='the config that the checkpoint was trained with')
+    parser.add_argument('checkpoint', help='a file that tools/train.py wrote, or any checkpoint of the plain student')
+    parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<name of the config>/test)')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override options of the config'
+    )
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='who started the processes'
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    run_test(args.config, args.checkpoint, work_dir=args.work_dir, launcher=args.launcher, cfg_options=args.cfg_options)

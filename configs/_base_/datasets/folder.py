@@ -6,9 +6,11 @@ must have the same.
 
 _base_ = []  # a config that imports something is of MMEngine's other kind, unless it has this line
 
+import os  # noqa: E402
+
 from crld_zoo.datasets import class_folders  # noqa: E402
 
-data_root = '{{$IMAGES:data/my_images}}'
+data_root = os.environ.get('IMAGES', 'data/my_images')
 classes = [*class_folders(f'{data_root}/train')]
 num_classes = len(classes)
 
