@@ -13,7 +13,8 @@ from torch import Tensor
 from crld_zoo.errors import InputError
 
 
-def _widen(value):
+def widened(value):
+    """A tensor of 16 bits in fp32; anything else as it is."""
     return value.float() if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16) else value
 
 
@@ -26,7 +27,7 @@ def full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     @functools.wraps(loss)
     def wrapped(logits: Tensor, *args, **kwargs) -> Tensor:
         with torch.autocast(logits.device.type, enabled=False):
-            return loss(_widen(logits), *map(_widen, args), **kwargs)
+            return loss(widened(logits), *map(widened, args), **kwargs)
 
     return wrapped
 

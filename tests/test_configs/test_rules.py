@@ -24,6 +24,10 @@ METHODS = {
     'normkd_dkd': 'NormKD',
     'tf_nkd': 'TfNKD',
     'logit_mse': 'LogitMSE',
+    'fitnet': 'FitNet',
+    'at': 'AT',
+    'sp': 'SP',
+    'nst': 'NST',
     'ctkd': 'CTKD',
     **{name.lower(): name for name in ('BKL', 'DIST', 'GKD', 'GKL', 'IKL', 'LDRLD', 'RLD', 'WSLD')},
 }

@@ -1,0 +1,3 @@
+"""AT with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='AT')

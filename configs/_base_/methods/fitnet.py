@@ -1,0 +1,3 @@
+"""FitNet with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='FitNet')

@@ -1,0 +1,3 @@
+"""NST with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='NST')

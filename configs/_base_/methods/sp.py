@@ -1,0 +1,3 @@
+"""SP with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='SP')

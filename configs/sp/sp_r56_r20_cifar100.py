@@ -1,0 +1,18 @@
+"""SP, ResNet56 -> ResNet20 on CIFAR-100.
+
+Source: arXiv 1907.09682 and megvii-research/mdistiller.
+Deviation: none known.
+Published top-1: 69.67 (last epoch, HobbitLong/RepDistiller).
+
+python tools/train.py configs/sp/sp_r56_r20_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r56_r20_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+    '../_base_/methods/sp.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=_base_.distiller)
