@@ -14,6 +14,7 @@ from crld_zoo.files import remove_unfinished, write_atomically
 from crld_zoo.registry import HOOKS
 
 from .checkpoints import RUN_FILE
+from .publish import publish
 from .schedule import match_schedule
 
 _SNAPSHOT = 'snapshot.pth'
@@ -28,6 +29,8 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
 
     Beside the regular checkpoints there may be one ``snapshot.pth``: the state in the middle of an epoch, saved every
     ``snapshot_interval`` iterations or when the run is told to stop. It goes when the next regular one is safe.
+
+    A finished run hands on ``student.pth`` and ``best_student.pth``, which need nothing of the zoo, and ``student.py``.
 
     Args:
         snapshot_interval: Iterations of an epoch between two snapshots; 0 makes none.
@@ -78,6 +81,13 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         super().after_train_iter(runner, batch_idx, data_batch, outputs)
         if self.every_n_inner_iters(batch_idx, self.snapshot_interval) and runner.optim_wrapper.should_update():
             self.save_snapshot(runner)
+
+    def after_train(self, runner) -> None:
+        """Hand on the students of the last and of the best checkpoint (:mod:`~crld_zoo.engine.publish`)."""
+        super().after_train(runner)
+        best = [getattr(self, 'best_ckpt_path', None), *getattr(self, 'best_ckpt_path_dict', {}).values()]
+        if is_main_process():
+            publish(runner, self.last_ckpt, next(filter(None, best), None))
 
     def save_snapshot(self, runner) -> None:
         """Save the state after the running iteration as ``snapshot.pth``."""

@@ -288,9 +288,8 @@ def _library_network(student: Student, *libraries: str) -> nn.Module:
     Raises:
         InputError: It is of none of these libraries.
     """
-    from crld_zoo.networks.sources import LIBRARY_TYPES
-
-    own = LIBRARY_TYPES.get(type(student.network).__name__, 'mmpretrain')
+    names = dict(TimmClassifier='timm', HuggingFaceClassifier='hf', TorchvisionClassifier='torchvision')
+    own = names.get(type(student.network).__name__, 'mmpretrain')
     if own not in libraries:
         raise InputError(
             f'the student is a network of {own}, which {" and ".join(libraries)} cannot open: export it to onnx, '

@@ -24,14 +24,12 @@ from torch.utils.data import Subset
 from crld_zoo.checkpoint_files import read_checkpoint
 from crld_zoo.datasets import InMemoryDataset
 from crld_zoo.datasets.image_files import read_rgb
+from crld_zoo.engine.publish import BEST_STUDENT, LAST_STUDENT, STUDENT_CONFIG
 from crld_zoo.errors import InputError, MissingFileError
 from crld_zoo.evaluation.functional import measure
 from crld_zoo.registry import DATASETS, MODELS
 
 from . import load_config
-
-PUBLISHED = ('best_student.safetensors', 'student.safetensors')
-INFERENCE_CONFIG = 'student.py'
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
 
@@ -273,7 +271,7 @@ def _build(cfg: Config, device: str | None) -> nn.Module:
 
 
 def _config_of(run: Path) -> Path:
-    configs = sorted(run.glob('*.py'), key=lambda path: (path.name != INFERENCE_CONFIG, path.stat().st_mtime))
+    configs = sorted(run.glob('*.py'), key=lambda path: (path.name != STUDENT_CONFIG, path.stat().st_mtime))
     if not configs:
         raise MissingFileError(f'{run} holds no config, so it is no run: name the work directory of a training.')
     return configs[-1]
@@ -285,9 +283,9 @@ def _checkpoint_of(run: Path, wanted: str | Path | None) -> Path:
         if inside.is_file() or Path(wanted).is_file():
             return inside if inside.is_file() else Path(wanted)
         raise MissingFileError(f'there is no checkpoint {wanted}, in {run} neither.')
-    best = [run / PUBLISHED[0], *_newest(run.glob('best_*.pth'))]
+    best = [run / BEST_STUDENT, *_newest(run.glob('best_*.pth'))]
     regular = [path for path in run.glob('*.pth') if not path.name.startswith(('best_', 'snapshot'))]
-    last = [run / PUBLISHED[1], *_newest(regular)]
+    last = [run / LAST_STUDENT, *_newest(regular)]
     for path in {'best': best, 'last': last, None: [*best, *last]}[wanted]:
         if path.is_file():
             return path

@@ -13,11 +13,11 @@ from mmengine.runner import Runner
 from crld_zoo.engine.checkpoints import check_fits
 from crld_zoo.engine.loops import EpochBasedTrainLoop
 from crld_zoo.engine.preemption import stopping_in_order
-from crld_zoo.engine.work_dir import occupied
 from crld_zoo.errors import InputError
 
 from .config import check_data, load_config, prepare, use_bf16
 from .processes import leave_group, on_main
+from .work_dir import occupied
 
 
 def run_train(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,5 @@ def trained(train) -> Path:
 
 @pytest.fixture
 def run(trained, tmp_path) -> Path:
-    """A copy of the run, to write into."""
-    import shutil
-
-    return Path(shutil.copytree(trained, tmp_path / 'work'))
+    """A copy of the run, to write into, as it is before it hands its student on."""
+    return Path(shutil.copytree(trained, tmp_path / 'work', ignore=shutil.ignore_patterns('student.*')))

@@ -68,20 +68,20 @@ def test_the_best_checkpoint_is_taken_if_there_is_one(run, wanted, file):
     assert load_student(run, wanted).checkpoint.name == file
 
 
-def test_published_weights_go_first(run):
-    from safetensors.torch import save_file
+def test_published_weights_go_first(trained):
+    assert load_student(trained).checkpoint.name == 'student.pth'
 
-    weights = torch.load(run / 'epoch_1.pth', weights_only=True)['state_dict']
-    weights = {key: value.contiguous() for key, value in weights.items()}
-    save_file(weights, run / 'student.safetensors', metadata=dict(classes=json.dumps(CLASSES)))
-    student = load_student(run)
-    assert student.checkpoint.name == 'student.safetensors'
-    assert student.classes == list(CLASSES)
+
+def test_the_inference_config_is_enough(trained):
+    student = load_student(trained / 'student.py', trained / 'student.pth')
+    regular = load_student(trained / 'tiny.py', trained / 'epoch_1.pth')
+    assert student.classes == regular.classes == list(CLASSES) and student.size == regular.size
+    images = torch.randint(0, 256, (4, 16, 16, 3), dtype=torch.uint8)
+    assert torch.allclose(student.logits(images), regular.logits(images), atol=1e-5)
 
 
 def test_a_folder_is_predicted_as_the_test_says(run, images, capsys):
-    (config,) = run.glob('*.py')
-    accuracy = run_test(config, run / 'epoch_1.pth', work_dir=run / 'test')['accuracy/top1']
+    accuracy = run_test(run / 'tiny.py', run / 'epoch_1.pth', work_dir=run / 'test')['accuracy/top1']
     told = answers(capsys, run, images / 'val')
     hits = [answer['file'].split('/')[-2] == answer['predictions'][0]['class'] for answer in told]
     assert len(hits) == 36

@@ -12,9 +12,8 @@ from typing import IO
 
 from mmengine.logging import print_log
 
+from crld_zoo.engine.checkpoints import RUN_FILE, find_resume_checkpoint, read_run
 from crld_zoo.errors import InputError
-
-from .checkpoints import RUN_FILE, find_resume_checkpoint, read_run
 
 LOCK_FILE = '.lock'
 """What a training keeps locked; it holds who does."""

@@ -10,11 +10,11 @@ import time
 
 import pytest
 
-from crld_zoo.engine import work_dir as module
-from crld_zoo.engine.work_dir import occupied
 from crld_zoo.errors import InputError
+from crld_zoo.launch import work_dir as module
+from crld_zoo.launch.work_dir import occupied
 
-from . import tiny_run
+from ..test_engine import tiny_run
 
 _FORK = multiprocessing.get_context('fork')
 
