@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import pickle
 import re
@@ -70,6 +71,22 @@ def read_checkpoint(path: str | os.PathLike, trust_pickle: bool = False, *, veri
         ) from error
     except _DAMAGE as error:
         raise InputError(_damaged(path, error)) from error
+
+
+def read_classes(path: str | os.PathLike, trust_pickle: bool = False) -> list[str] | None:
+    """The class names that a checkpoint was trained on, None where it does not say."""
+    path = Path(path)
+    if path.suffix == '.safetensors':
+        from safetensors import safe_open
+
+        with safe_open(path, 'pt') as file:
+            stated = (file.metadata() or {}).get('classes')
+        return None if stated is None else json.loads(stated)
+    content = read_checkpoint(path, trust_pickle, verify=False)
+    meta = content.get('meta') if isinstance(content, dict) else None
+    data = meta.get('dataset_meta') if isinstance(meta, dict) else None
+    classes = data.get('classes') if isinstance(data, dict) else None
+    return None if classes is None else [str(name) for name in classes]
 
 
 def check_bytes(path: str | os.PathLike, only: str | None = None) -> None:

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import Subset
 
-from crld_zoo.checkpoint_files import read_checkpoint
+from crld_zoo.checkpoint_files import read_classes
 from crld_zoo.datasets import InMemoryDataset
 from crld_zoo.datasets.image_files import read_rgb
 from crld_zoo.engine.publish import BEST_STUDENT, LAST_STUDENT, STUDENT_CONFIG
@@ -29,7 +29,8 @@ from crld_zoo.errors import InputError, MissingFileError
 from crld_zoo.evaluation.functional import measure
 from crld_zoo.registry import DATASETS, MODELS
 
-from . import load_config
+from .checks import check_classes
+from .config import load_config
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
 
@@ -328,17 +329,8 @@ def _classes(cfg: Config, checkpoint: Path, count: int) -> list[str]:
     dataset = _dataset_config(cfg)
     kind = DATASETS.get(str(dataset.get('type')))
     own = dataset.get('classes') or (dataset.get('metainfo') or {}).get('classes') or cfg.get('classes')
-    saved = _classes_in(checkpoint)
-    if own is not None and saved is not None and list(own) != list(saved):
-        place, (first, second) = next(
-            (place, pair)
-            for place, pair in enumerate(zip([*own, None], [*saved, None], strict=False))
-            if pair[0] != pair[1]
-        )
-        raise InputError(
-            f"the classes of the config are not those of {checkpoint}: class {place} is '{first}' in one and "
-            f"'{second}' in the other: use the config that it was trained with."
-        )
+    saved = read_classes(checkpoint)
+    check_classes({'the config': own, str(checkpoint): saved}, allow=cfg.get('allow_other_classes', False))
     classes = saved or own or getattr(kind, 'METAINFO', {}).get('classes')
     if classes is None:
         print_log(f'neither {checkpoint} nor its config names the classes: they are numbered', logger='current')
@@ -346,18 +338,6 @@ def _classes(cfg: Config, checkpoint: Path, count: int) -> list[str]:
     if len(classes) != count:
         raise InputError(f'{checkpoint} names {len(classes)} classes, but the network has {count} outputs.')
     return [str(name) for name in classes]
-
-
-def _classes_in(checkpoint: Path) -> list[str] | None:
-    if checkpoint.suffix == '.safetensors':
-        from safetensors import safe_open
-
-        with safe_open(checkpoint, 'pt') as file:
-            stated = (file.metadata() or {}).get('classes')
-        return None if stated is None else json.loads(stated)
-    content = read_checkpoint(checkpoint, verify=False)
-    meta = (content.get('meta') if isinstance(content, dict) else None) or {}
-    return (meta.get('dataset_meta') or {}).get('classes')
 
 
 def _digest(path: Path) -> str:

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 from crld_zoo.errors import InputError
 
+from .checks import check_run, load_student_weights
 from .config import check_data, load_config, prepare
 from .processes import leave_group
 
@@ -21,6 +22,7 @@ def run_test(
     work_dir: str | Path | None = None,
     launcher: str = 'none',
     cfg_options: Mapping | None = None,
+    allow_other_classes: bool = False,
 ) -> dict[str, float]:
     """Test a checkpoint as a config says, without its teacher or the teacher's files.
 
@@ -31,6 +33,7 @@ def run_test(
             record of the config stays as it is.
         launcher: As in :func:`run_train`.
         cfg_options: As in :func:`run_train`.
+        allow_other_classes: Go on where the data and the checkpoint name other classes.
 
     Returns:
         The metrics by name.
@@ -38,7 +41,7 @@ def run_test(
     Raises:
         InputError: The config or the checkpoint is missing or damaged, or one does not fit the other.
     """
-    from crld_zoo.networks.weights import load_weights  # models are looked up by name everywhere else in this room
+    from crld_zoo.networks.weights import locate  # models are looked up by name everywhere else in this room
 
     cfg = load_config(config, work_dir, cfg_options)
     if work_dir is None:
@@ -47,11 +50,14 @@ def run_test(
         raise InputError(f'{config} has no test_dataloader, test_cfg and test_evaluator to test with.')
     check_data(cfg, 'test_dataloader')
     prepare(cfg, launcher)
+    cfg.allow_other_classes = allow_other_classes or cfg.get('allow_other_classes', False)
     if 'teacher' in cfg.model:
         cfg.model.teacher = None
     cfg.load_from, cfg.resume = None, False
     runner = Runner.from_cfg(cfg)
-    load_weights(getattr(runner.model, 'module', runner.model).student, checkpoint)
+    path = locate(checkpoint)
+    check_run(runner, ['test'], path)
+    load_student_weights(runner, path)
     metrics = runner.test()
     del runner
     leave_group()
@@ -63,6 +69,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='the config that the checkpoint was trained with')
     parser.add_argument('checkpoint', help='a file that tools/train.py wrote, or any checkpoint of the plain student')
+    parser.add_argument(
+        '--allow-other-classes', action='store_true', help='go on where the data and the checkpoint name other classes'
+    )
     parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<name of the config>/test)')
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override options of the config'
@@ -72,4 +81,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
     args = parser.parse_args(argv)
-    run_test(args.config, args.checkpoint, work_dir=args.work_dir, launcher=args.launcher, cfg_options=args.cfg_options)
+    run_test(
+        args.config,
+        args.checkpoint,
+        work_dir=args.work_dir,
+        launcher=args.launcher,
+        cfg_options=args.cfg_options,
+        allow_other_classes=args.allow_other_classes,
+    )

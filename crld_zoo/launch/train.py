@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from crld_zoo.engine.checkpoints import check_fits
@@ -15,6 +16,7 @@ from crld_zoo.engine.loops import EpochBasedTrainLoop
 from crld_zoo.engine.preemption import stopping_in_order
 from crld_zoo.errors import InputError
 
+from .checks import check_run, load_student_weights
 from .config import check_data, load_config, prepare, use_bf16
 from .processes import leave_group, on_main
 from .work_dir import occupied
@@ -29,6 +31,7 @@ def run_train(
     cfg_options: Mapping | None = None,
     seed: int | None = None,
     auto_scale_lr: bool = False,
+    allow_other_classes: bool = False,
 ) -> None:
     """Train as a config says.
 
@@ -42,6 +45,7 @@ def run_train(
         cfg_options: Values that replace the config's, by dotted key.
         seed: The run's seed; None takes the config's. A resumed run keeps its own.
         auto_scale_lr: Scale the learning rate from the config's ``auto_scale_lr.base_batch_size`` to the batch in use.
+        allow_other_classes: Go on where the class names of data, checkpoint and teachers differ.
 
     Raises:
         InputError: The config is missing or asks for what cannot be done; the work directory is in use or holds another
@@ -52,6 +56,7 @@ def run_train(
         cfg = load_config(config, work_dir, cfg_options)
         check_data(cfg, 'train_dataloader', 'val_dataloader')
         prepare(cfg, launcher)
+        cfg.allow_other_classes = allow_other_classes or cfg.get('allow_other_classes', False)
         if amp:
             use_bf16(cfg)
         if auto_scale_lr:
@@ -77,9 +82,28 @@ def _say_where(runner: Runner) -> None:
             runner.logger.info(f'{place} is written to, outside of the work directory {runner.work_dir}')
 
 
+class _StartFrom(Hook):
+    """Loads the student's weights when all are initialized: MMEngine's own way leaves out what does not fit."""
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = path
+
+    def before_train(self, runner: Runner) -> None:
+        load_student_weights(runner, self.path)
+
+
 def _train(cfg: Config, checkpoint: str | None, resume: bool | str) -> None:
     runner = Runner.from_cfg(cfg)
     _say_where(runner)
+    from crld_zoo.networks.weights import locate  # models are looked up by name everywhere else in this room
+
+    start = None if cfg.resume or not cfg.get('load_from') else locate(cfg.load_from)
+    check_run(runner, ['train', 'val'], checkpoint or start)
+    if start is not None:
+        runner._load_from = None
+        runner.register_hook(_StartFrom(start))
     if checkpoint is not None:
         check_fits(runner.model, checkpoint)
         runner.logger.info(f'going on from {checkpoint}')
@@ -116,6 +140,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         metavar='CHECKPOINT',
         help='go on from the newest intact checkpoint of the work directory, or from this one',
     )
+    parser.add_argument(
+        '--allow-other-classes',
+        action='store_true',
+        help='go on where the class names of data, checkpoint and teachers differ',
+    )
     parser.add_argument('--amp', action='store_true', help='bf16 autocast; the losses stay in fp32')
     parser.add_argument(
         '--auto-scale-lr',
@@ -144,4 +173,5 @@ def main(argv: Sequence[str] | None = None) -> None:
         cfg_options=args.cfg_options,
         seed=args.seed,
         auto_scale_lr=args.auto_scale_lr,
+        allow_other_classes=args.allow_other_classes,
     )

@@ -1,0 +1,167 @@
+"""What must fit together before the first step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from crld_zoo.errors import InputError
+from crld_zoo.launch import run_test, run_train
+from crld_zoo.launch.checks import check_classes
+from crld_zoo.networks.sources import build_network
+
+CONFIG = """
+default_scope = 'crld_zoo'
+data_preprocessor = dict(type='ViewPreprocessor', mean=[127.0] * 3, std=[60.0] * 3)
+model = dict(
+    type='Distillation',
+    student=dict(model='crld_zoo::resnet8', num_classes={outputs}),
+    distiller=dict(type='CrossEntropy'),
+)
+train_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    dataset=dict(type='ImageFolder', data_root='images/train', size=16),
+    sampler=dict(type='DefaultSampler', shuffle=True),
+    collate_fn=dict(type='as_batch'),
+)
+val_dataloader = dict(
+    batch_size=4,
+    num_workers=0,
+    dataset=dict(type='ImageFolder', data_root='images/val', size=16),
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    collate_fn=dict(type='as_batch'),
+)
+test_dataloader = val_dataloader
+val_evaluator = test_evaluator = dict(type='Accuracy', topk=(1,))
+val_cfg, test_cfg = dict(), dict()
+train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=1)
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
+log_level = 'WARNING'
+"""
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """A config file beside ``images/{train,val}/{a,b,c}``, with two images a class."""
+    monkeypatch.chdir(tmp_path)
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    for split in ('train', 'val'):
+        for name in 'abc':
+            (tmp_path / 'images' / split / name).mkdir(parents=True)
+            for number in range(2):
+                Image.fromarray(pixels).save(tmp_path / 'images' / split / name / f'{number}.png')
+    path = tmp_path / 'tree.py'
+    path.write_text(CONFIG.format(outputs=3))
+    return path
+
+
+def rename(tmp_path, *splits: str) -> None:
+    for split in splits:
+        (tmp_path / 'images' / split / 'a').rename(tmp_path / 'images' / split / 'z')
+
+
+def test_every_place_that_names_classes_is_compared():
+    check_classes({'one': ['a', 'b'], 'two': None, 'three': ('a', 'b')})
+    with pytest.raises(InputError, match=r"one and three name .* \(2 differ: 0: 'a' or 'b', 1: 'b' or 'a'\)"):
+        check_classes({'one': ['a', 'b'], 'two': None, 'three': ['b', 'a']})
+    with pytest.raises(InputError, match=r"\(1 differ: 1: 'b' or 'none'\)"):
+        check_classes({'one': ['a', 'b'], 'two': ['a']})
+
+
+def test_a_checkpoint_is_tested_on_its_own_classes(config, tmp_path):
+    run_train(config, work_dir='run')
+    run_test(config, 'run/epoch_1.pth')
+    rename(tmp_path, 'train', 'val')
+    with pytest.raises(InputError, match=r"run/epoch_1.pth name other classes \(3 differ: 0: 'b' or 'a'"):
+        run_test(config, 'run/epoch_1.pth')
+    run_test(config, 'run/epoch_1.pth', allow_other_classes=True)
+    run_test(config, 'run/epoch_1.pth', cfg_options={'allow_other_classes': True})
+
+
+@pytest.mark.parametrize('way', ['resume', 'start', 'teacher', 'second teacher', 'validation'])
+def test_training_needs_equal_classes_everywhere(config, tmp_path, way):
+    run_train(config, work_dir='run')
+    rename(tmp_path, *(['val'] if way == 'validation' else ['train', 'val']))
+    member = dict(model='crld_zoo::resnet8', num_classes=3, checkpoint='run/epoch_1.pth')
+    learned = {'model.distiller': dict(type='KD', _delete_=True), 'default_hooks.teacher_accuracy': None}
+    options = {
+        'resume': dict(work_dir='run', resume=True),
+        'start': dict(cfg_options=dict(load_from='run/epoch_1.pth')),
+        'teacher': dict(cfg_options={**learned, 'model.teacher': member}),
+        'second teacher': dict(
+            cfg_options={
+                **learned,
+                'model.teacher': dict(type='TeacherEnsemble', teachers=[{**member, 'checkpoint': 'random'}, member]),
+            }
+        ),
+        'validation': {},
+    }[way]
+    with pytest.raises(InputError, match='name other classes'):
+        run_train(config, **{'work_dir': 'other', **options})
+    if way == 'start':
+        run_train(config, work_dir='allowed', allow_other_classes=True, **options)
+
+
+def test_a_student_has_an_output_for_every_class(config):
+    config.write_text(CONFIG.format(outputs=2))
+    with pytest.raises(InputError, match='the data of train_dataloader has 3 classes, the student 2 outputs'):
+        run_train(config)
+    config.write_text(CONFIG.format(outputs=5))
+    run_train(config, work_dir='more')
+    (file,) = (config.parent / 'more').rglob('*.log')
+    assert 'the student has 5 outputs for the 3 classes' in file.read_text()
+
+
+@pytest.mark.parametrize('layout', ['plain', 'checkpoint', 'model'])
+def test_training_starts_from_weights_of_any_layout(config, layout):
+    torch.manual_seed(1)
+    network = build_network('crld_zoo::resnet8', num_classes=3)
+    state = network.state_dict()
+    torch.save(dict(plain=state, checkpoint=dict(state_dict=state), model=dict(model=state))[layout], 'w.pth')
+    run_train(config, cfg_options={'load_from': 'w.pth', 'optim_wrapper.optimizer.lr': 0.0, 'log_level': 'INFO'})
+    trained = torch.load('work_dirs/tree/epoch_1.pth', weights_only=True)['state_dict']
+    assert all(
+        torch.equal(trained[key], value) for key, value in state.items() if 'running' not in key and 'num_b' not in key
+    )
+    (file,) = config.parent.glob('work_dirs/tree/*/*.log')
+    assert 'tensors of w.pth' in file.read_text()
+
+
+def test_weights_that_do_not_fit_start_nothing(config):
+    torch.save(build_network('crld_zoo::resnet20', num_classes=3).state_dict(), 'w.pth')
+    with pytest.raises(InputError, match='w.pth'):
+        run_train(config, cfg_options={'load_from': 'w.pth'})
+
+
+class OneVector(torch.nn.Module):
+    """A classifier with a batch norm over vectors."""
+
+    num_classes = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.fc = torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 3)
+
+    def forward(self, images, mode='tensor'):
+        return self.fc(self.norm(images.mean((2, 3))))
+
+
+@pytest.mark.parametrize('batch, drop_last', [(5, False), (1, False), (5, True), (4, False)])
+def test_a_last_batch_of_one_image_is_refused_where_a_batch_norm_cannot_take_it(config, monkeypatch, batch, drop_last):
+    from crld_zoo.models import Distillation
+
+    init = Distillation.__init__
+    monkeypatch.setattr(Distillation, '__init__', lambda self, student, **rest: init(self, OneVector(), **rest))
+    options = {'train_dataloader.batch_size': batch, 'train_dataloader.drop_last': drop_last}
+    if drop_last or batch == 4:
+        run_train(config, cfg_options=options)
+        return
+    with pytest.raises(InputError, match='the last batch of an epoch is one image .*drop_last=True'):
+        run_train(config, cfg_options=options)
+
+
+def test_a_last_batch_of_one_image_is_no_matter_for_maps(config):
+    run_train(config, cfg_options={'train_dataloader.batch_size': 5})
