@@ -11,8 +11,6 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
-from crld_zoo.views.preprocessor import targets
-
 from .floor import convolutions_alone
 
 Work = Callable[[], object]
@@ -78,7 +76,7 @@ class StepParts:
     def _distiller(self) -> Work:
         student = {name: _leaves(prediction) for name, prediction in self._forward_student().items()}
         teacher = self._teacher() if self.model.distiller.needs_teacher else {}
-        target = targets(self.seen['data_samples'])
+        target = self.seen['data_samples']
 
         def work() -> None:
             with self._autocast():

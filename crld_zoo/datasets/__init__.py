@@ -42,6 +42,7 @@ from .image_files import ImageFiles
 from .image_folder import ImageFolder, class_folders
 from .in_memory import InMemoryDataset, as_batch
 from .labels import labels_of
+from .numbering import numbers_of
 from .samplers import LabeledShareBatchSampler
 from .subset import UNLABELED, balanced_subset
 from .synthetic import SyntheticImages
@@ -51,6 +52,7 @@ __all__ = [
     'UNLABELED',
     'LabeledShareBatchSampler',
     'labels_of',
+    'numbers_of',
     'CustomDataset',
     'Digits',
     'ImageFiles',

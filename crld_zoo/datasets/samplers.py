@@ -15,6 +15,18 @@ from .labels import labels_of
 from .subset import UNLABELED
 
 
+class CountedBatch(list):
+    """The indices of a batch whose sampler knows how often each came before in this pass, on all processes together.
+
+    Attributes:
+        copies: That count, int64 ``(N,)``.
+    """
+
+    def __init__(self, indices: list[int], copies: np.ndarray) -> None:
+        super().__init__(indices)
+        self.copies = copies
+
+
 @DATA_SAMPLERS.register_module()
 class LabeledShareBatchSampler(Sampler):
     """Batches with a fixed share of labeled images, of a dataset of which few have a label.
@@ -66,16 +78,15 @@ class LabeledShareBatchSampler(Sampler):
             if not len(pool):
                 raise InputError(f'LabeledShareBatchSampler: the dataset has no {kind} image: leave batch_sampler out.')
 
-    def __iter__(self) -> Iterator[list[int]]:
+    def __iter__(self) -> Iterator[CountedBatch]:
         sampler, steps = self.sampler, len(self)
-        orders = [
-            _order(pool, steps * count * sampler.world_size, (sampler.seed, sampler.epoch, kind))
-            .reshape(steps, sampler.world_size, count)[:, sampler.rank]
-            .tolist()
-            for kind, (pool, count) in enumerate(zip(self._pools, self._counts, strict=True))
-        ]
-        for labeled, unlabeled in zip(*orders, strict=True):
-            yield labeled + unlabeled
+        orders, copies = [], []
+        for kind, (pool, count) in enumerate(zip(self._pools, self._counts, strict=True)):
+            order = _order(pool, steps * count * sampler.world_size, (sampler.seed, sampler.epoch, kind))
+            for rows, values in ((orders, order), (copies, np.arange(len(order)) // len(pool))):
+                rows.append(values.reshape(steps, sampler.world_size, count)[:, sampler.rank])
+        for indices, own in zip(np.concatenate(orders, 1), np.concatenate(copies, 1), strict=True):
+            yield CountedBatch(indices.tolist(), own)
 
     def __len__(self) -> int:
         return max(

@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from crld_zoo.datasets.labels import labels_of, numbers_of
+from crld_zoo.datasets import labels_of, numbers_of
 from crld_zoo.datasets.subset import UNLABELED
 from crld_zoo.distillers import Progress, TrainingData
 from crld_zoo.errors import InputError

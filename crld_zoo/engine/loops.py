@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import mmengine.runner
-from mmengine.dist import broadcast, get_rank
+from mmengine.dist import broadcast, broadcast_object_list, get_rank
+from mmengine.model import is_model_wrapper
 
 from crld_zoo.errors import InputError
 from crld_zoo.registry import LOOPS
@@ -28,29 +26,25 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
     Args:
         runner: The runner.
         dataloader: Config of the training loader.
-        data_seed: Seed of the data (their order, crops and views), apart from the run's, which then decides the first
-            weights and what is drawn in the networks alone. The run's, if None; a resumed run keeps its own.
+        data_seed: Seed of the order of the data and of their views; None takes the run's, which decides all else. It is
+            saved, and a resume keeps it.
         **options: MMEngine's: ``max_epochs``, ``val_begin``, ``val_interval``, ``dynamic_intervals``.
     """
 
     def __init__(self, runner, dataloader: dict, data_seed: int | None = None, **options) -> None:
-        if not isinstance(dataloader, dict):
-            raise InputError(
-                'train_dataloader must be a config: a loader that is built already cannot be resumed exactly.'
-            )
-        super().__init__(runner, seeded_loader(dataloader), **options)
-        runner.message_hub.update_info_dict(dict(batches_done=0, last_validated=0, data_seed=data_seed))
+        self._data_seed = data_seed
+        super().__init__(runner, _seeded(runner, dataloader, data_seed), **options)
+        runner.message_hub.update_info_dict(dict(batches_done=0, last_validated=0))
 
     def run(self):
         """Train from where the runner stands to the end."""
-        with _leaving_nothing(self.runner):
-            self.runner.call_hook('before_train')
-            follow_seed(self)
+        self.runner.call_hook('before_train')
+        self._data_seed = _settle_data_seed(self.runner, self._data_seed)
+        self._validate_if_due()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
             self._validate_if_due()
-            while self._epoch < self._max_epochs and not self.stop_training:
-                self.run_epoch()
-                self._validate_if_due()
-            self.runner.call_hook('after_train')
+        self.runner.call_hook('after_train')
         return self.runner.model
 
     def run_epoch(self) -> None:
@@ -68,7 +62,7 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
         seed_generators(Stream.EPOCH, runner.seed, rank, epoch)
         runner.call_hook('before_train_epoch')
         runner.model.train()
-        self.dataloader.batch_sampler.place(data_seed(runner), epoch, first=done)
+        self.dataloader.batch_sampler.place(self._data_seed, epoch, first=done)
         for index, batch in enumerate(self.dataloader, start=done):
             seed_generators(Stream.ITERATION, runner.seed, rank, epoch, index)
             hub.update_info('batches_done', index + 1)
@@ -102,28 +96,28 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
 
 @LOOPS.register_module()
 class IterBasedTrainLoop(mmengine.runner.IterBasedTrainLoop):
-    """MMEngine's iteration-based loop over batches that carry their samples' keys.
+    """MMEngine's iteration-based loop, which also says the epoch that an iteration belongs to: schedules count epochs.
 
-    It resumes as MMEngine does, by loading what was trained on already; only the epoch-based loop resumes exactly.
+    It resumes as MMEngine does, by loading what was trained on already; only the epoch-based loop resumes exactly. The
+    data and their views are the same in both ways of counting.
 
     Args:
         runner: The runner.
         dataloader: Config of the training loader.
         data_seed: As in :class:`EpochBasedTrainLoop`.
-        **options: MMEngine's.
+        **options: MMEngine's: ``max_iters``, ``val_begin``, ``val_interval``, ``dynamic_intervals``.
     """
 
     def __init__(self, runner, dataloader: dict, data_seed: int | None = None, **options) -> None:
-        if isinstance(dataloader, dict):
-            dataloader = seeded_loader(dataloader)
-        super().__init__(runner, dataloader, **options)
-        runner.message_hub.update_info('data_seed', data_seed)
+        self._data_seed = data_seed
+        super().__init__(runner, _seeded(runner, dataloader, data_seed), **options)
 
     def run(self):
         """Train from where the runner stands to the end."""
-        with _leaving_nothing(self.runner):
-            follow_seed(self)
-            return super().run()
+        self._data_seed = _settle_data_seed(self.runner, self._data_seed)
+        self.dataloader.batch_sampler.place(self._data_seed, epoch=0, endless=True)
+        self.dataloader_iterator = iter(self.dataloader)
+        return super().run()
 
     def run_iter(self, data_batch) -> None:
         """One training step, unless :class:`DivergenceHook` refuses it."""
@@ -141,24 +135,28 @@ def _step(runner, index: int, batch) -> None:
     runner.call_hook('after_train_iter', batch_idx=index, data_batch=batch, outputs=outputs)
 
 
-def data_seed(runner) -> int:
-    """The seed of a run's data."""
-    seed = runner.message_hub.get_info('data_seed')
-    return runner.seed if seed is None else seed
+def _seeded(runner, dataloader: dict, data_seed: int | None) -> dict:
+    if not isinstance(dataloader, dict):
+        raise InputError('train_dataloader must be a config: a loader that is built already cannot be resumed exactly.')
+    if data_seed is not None and (type(data_seed) is not int or not 0 <= data_seed < 2**32):
+        raise InputError(
+            f'train_cfg.data_seed must be a whole number from 0 to {2**32 - 1} or None, not {data_seed!r}.'
+        )
+    runner.message_hub.update_info('data_seed', data_seed)
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    return seeded_loader(dataloader, attach=getattr(model.data_preprocessor, 'takes_keys', False), waits=True)
 
 
-def follow_seed(loop) -> None:
-    """Give the sampler the seed of the data, which a resume may have replaced after the sampler was built."""
-    runner, batches = loop.runner, loop.dataloader.batch_sampler
-    batches.place(data_seed(runner), epoch=0, first=0)
-    if hasattr(batches.sampler, 'seed') and not runner._randomness_cfg.get('diff_rank_seed', False):
-        batches.sampler.seed = data_seed(runner)
-
-
-@contextmanager
-def _leaving_nothing(runner) -> Iterator[None]:
-    """A training that ends by an error is over as well: what runs later in the process is at none of its epochs."""
-    try:
-        yield
-    finally:
-        runner.message_hub.pop_info('loop_stage', None)
+def _settle_data_seed(runner, wanted: int | None) -> int:
+    """The seed of the data, now that a resume has brought back what the run began with; the main process's for all."""
+    hub = runner.message_hub
+    saved = hub.get_info('data_seed')
+    seeds = [runner.seed if saved is None else saved]
+    if wanted not in (None, seeds[0]):
+        raise InputError(
+            f'the run to resume has the data seed {seeds[0]}, not {wanted}: leave train_cfg.data_seed out, or start a '
+            'run of its own.'
+        )
+    broadcast_object_list(seeds)
+    hub.update_info('data_seed', seeds[0])
+    return seeds[0]

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from crld_zoo.errors import InputError
 from crld_zoo.files import write_atomically
 from crld_zoo.registry import HOOKS
+from crld_zoo.views import targets
 
 RECORDS = 'teacher_accuracy.json'
 """The file in the work dir that keeps what was measured."""
@@ -122,17 +123,11 @@ def measure_accuracy(model: nn.Module, teacher: nn.Module, loader: DataLoader) -
         for batch in loader:
             batch = model.data_preprocessor(batch, False)
             logits = teacher(batch['inputs'])
-            correct.append((logits.argmax(1) == _labels(batch['data_samples']).to(logits.device)).cpu())
+            correct.append((logits.argmax(1) == targets(batch['data_samples']).to(logits.device)).cpu())
     shards = all_gather_object(torch.cat(correct))
     length = min(len(shard) for shard in shards)
     in_order = torch.stack([shard[:length] for shard in shards], 1).flatten()  # the last ones fill up the shards
     return 100.0 * in_order[: len(loader.dataset)].double().mean().item()
-
-
-def _labels(data_samples: Tensor | list) -> Tensor:
-    if isinstance(data_samples, Tensor):
-        return data_samples
-    return torch.cat([sample.gt_label for sample in data_samples])
 
 
 def _data_digest(dataset) -> str:

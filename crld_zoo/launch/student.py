@@ -186,7 +186,7 @@ class Student:
         Raises:
             InputError: The config has no such set.
         """
-        from crld_zoo.models.distillation import targets
+        from crld_zoo.views import targets
 
         loader = self.config.get(f'{split}_dataloader')
         if loader is None:

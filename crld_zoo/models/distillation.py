@@ -22,8 +22,7 @@ from crld_zoo.networks import Taps, build_network, count_classes
 from crld_zoo.networks.classifiers import LibraryNames, put_versions_in, take_versions_out
 from crld_zoo.networks.compilation import compiled
 from crld_zoo.registry import DISTILLERS, MODELS
-from crld_zoo.views import ViewPreprocessor
-from crld_zoo.views.preprocessor import targets
+from crld_zoo.views import SampleKeys, ViewPreprocessor
 
 from .teacher import Teacher
 
@@ -135,15 +134,15 @@ class Distillation(BaseModel):
         inputs: Tensor | Views,
         data_samples: list | Tensor | None = None,
         mode: str = 'tensor',
-        keys=None,
+        keys: SampleKeys | None = None,
     ):
         """Run in one of MMEngine's three modes.
 
         Args:
             inputs: Normalized images ``(N, 3, H, W)``; to train, a dict of them by view name (one tensor counts as
                 the weak view).
-            data_samples: mmpretrain's ``DataSample`` of each image, or the labels of the batch: class indices ``(N,)``
-                or class probabilities ``(N, K)``.
+            data_samples: The labels of the batch: class indices ``(N,)`` or class probabilities ``(N, K)``, as
+                :func:`crld_zoo.views.targets` gives them; to predict, also mmpretrain's ``DataSample`` of each image.
             mode: ``'loss'`` gives the distiller's losses; ``'predict'`` gives one record a sample; ``'tensor'`` gives
                 the student's logits.
             keys: The :class:`~crld_zoo.views.SampleKeys` of the batch, for methods that know samples by their numbers.
@@ -156,9 +155,9 @@ class Distillation(BaseModel):
             return self.student(inputs, mode='tensor')
         raise InputError(f"Distillation: mode must be 'loss', 'predict' or 'tensor', not {mode!r}.")
 
-    def loss(self, inputs: Tensor | Views, data_samples: list | Tensor, keys=None) -> dict[str, Tensor]:
+    def loss(self, inputs: Tensor | Views, data_samples: Tensor, keys: SampleKeys | None = None) -> dict[str, Tensor]:
         """The distiller's losses and statistics of one batch."""
-        views, target = self._needed_views(inputs), targets(data_samples)
+        views, target = self._needed_views(inputs), data_samples
         if self._seen is not None and self.training:
             raise InputError(
                 f'{type(self.distiller).__name__} keeps what it saw of each step, and was not shown the last one: call '
@@ -288,7 +287,7 @@ class Distillation(BaseModel):
                     own,
                     {tap: feature[index] for tap, feature in split.items()},
                     views[name] if images else None,
-                    samples,
+                    None if samples is None else samples.repeat_interleave(len(own) // len(samples)),
                 )
         return {name: predictions[name] for name in views}
 

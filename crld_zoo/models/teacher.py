@@ -15,7 +15,7 @@ from crld_zoo.networks import Taps, sources
 from crld_zoo.networks.compilation import compiled
 from crld_zoo.networks.folding import fold_batch_norms
 from crld_zoo.registry import MODELS
-from crld_zoo.views.preprocessor import check_normalization
+from crld_zoo.views import check_normalization
 
 _USUAL_SIZES = (32, 224)  # of images, where a network does not say for which it was made
 
@@ -82,7 +82,8 @@ class Teacher(nn.Module):
         spec = sources.resolve(model, num_classes=num_classes)
         self.name = spec.name
         self.mean, self.std = (spec.mean, spec.std) if mean is None else (mean, std)
-        _check_normalization(self.mean, self.std, self.name)
+        if self.mean is not None or self.std is not None:
+            check_normalization(self.mean, self.std, self.name)
         self.bgr = spec.bgr if bgr is None else bgr
         self.size = spec.size if size is None else size
         self.expected_top1 = expected_top1
@@ -169,7 +170,7 @@ class Teacher(nn.Module):
             self.scale = self.shift = None
             return
         mean, std = (0.0, 0.0, 0.0) if mean is None else mean, (1.0, 1.0, 1.0) if std is None else std
-        _check_normalization(mean, std, 'the student')
+        check_normalization(mean, std, 'the student')
         mean, std, own_mean, own_std = (
             torch.as_tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (mean, std, self.mean, self.std)
         )
@@ -266,12 +267,6 @@ def _dtype(name: str | None) -> torch.dtype | None:
     if name is not None and name not in known:
         raise InputError(f"dtype='{name}' of a teacher: expected one of {', '.join(known)}, or none for float32")
     return known.get(name)
-
-
-def _check_normalization(mean: Sequence[float] | None, std: Sequence[float] | None, whose: str) -> None:
-    if mean is None and std is None:
-        return
-    check_normalization(mean or (), std or (), whose)
 
 
 def _check_classes(classes: Sequence[int] | None, outputs: int, name: str) -> None:

@@ -7,6 +7,7 @@ from .blending import (
     Brightness,
     Color,
     Contrast,
+    Grayscale,
     Sharpness,
     blend,
     brightness,
@@ -14,12 +15,14 @@ from .blending import (
     contrast,
     sharpness,
 )
+from .blur import GaussianBlur, gaussian_blur
 from .compose import Views
 from .cropping import RandomCrop, RandomFlip, RandomResizedCrop, Resize, crop, flip
 from .erasing import Cutout, cutout
 from .geometry import (
     AffineOperation,
     Rotate,
+    Rotations,
     RowOperation,
     ShearX,
     ShearY,
@@ -33,7 +36,8 @@ from .geometry import (
     translate_x,
     translate_y,
 )
-from .keys import SampleKeys
+from .keys import SampleKeys, uniform
+from .labels import targets
 from .lookup import (
     AutoContrast,
     Equalize,
@@ -42,11 +46,10 @@ from .lookup import (
     equalize,
     look_up,
 )
-from .normalization import normalize
+from .normalization import check_normalization, normalize
 from .preprocessor import ViewPreprocessor
 from .randaugment import FIXMATCH_POOL, RandAugment
 from .resampling import resized_crop
-from .rotation import Rotations
 
 __all__ = [
     'FIXMATCH_POOL',
@@ -58,6 +61,8 @@ __all__ = [
     'Contrast',
     'Cutout',
     'Equalize',
+    'GaussianBlur',
+    'Grayscale',
     'Identity',
     'PoolOperation',
     'Posterize',
@@ -84,12 +89,14 @@ __all__ = [
     'autocontrast',
     'blend',
     'brightness',
+    'check_normalization',
     'color',
     'contrast',
     'crop',
     'cutout',
     'equalize',
     'flip',
+    'gaussian_blur',
     'look_up',
     'move_rows',
     'normalize',
@@ -100,6 +107,8 @@ __all__ = [
     'shear_x',
     'shear_y',
     'solarize',
+    'targets',
     'translate_x',
     'translate_y',
+    'uniform',
 ]

@@ -2,7 +2,7 @@
 
 An operation is a deterministic function of the images and of random numbers that are drawn beforehand. So its picture
 can be checked against another library's on the same parameters, and the part that computes can be compiled or captured
-in a CUDA graph while the generator stays outside.
+in a CUDA graph.
 """
 
 from __future__ import annotations
@@ -26,31 +26,29 @@ class ViewOperation(nn.Module):
 
     Attributes:
         draws: Uniform random numbers used for each image.
+        images: How many images it makes of each one, which follow one another in the result.
         output_size: ``(height, width)`` of the result where the operation fixes it, None where it keeps the input's.
     """
 
     draws: int = 0
+    images: int = 1
     output_size: tuple[int, int] | None = None
-
-    def draw(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The random numbers for one batch, float64 ``(draws, N)`` in [0, 1), on the images' device."""
-        return torch.rand((self.draws, len(images)), generator=generator, dtype=torch.float64, device=images.device)
 
     def transform(self, images: Tensor, uniform: Tensor) -> Tensor:
         """The result for given random numbers.
 
         Args:
             images: uint8 ``(N, 3, H, W)``, which must not be changed in place.
-            uniform: What :meth:`draw` gave.
+            uniform: Independent numbers in [0, 1), float64 ``(draws, N)``, on the images' device.
 
         Returns:
-            uint8 ``(N, 3, h, w)``.
+            uint8 ``(N * self.images, 3, h, w)``.
         """
         raise NotImplementedError
 
-    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Draw and transform; without a generator, from torch's global stream."""
-        return self.transform(images, self.draw(images, generator))
+    def forward(self, images: Tensor, uniform: Tensor) -> Tensor:
+        """:meth:`transform`."""
+        return self.transform(images, uniform)
 
 
 class PoolOperation(ViewOperation):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from crld_zoo.registry import VIEWS
 
-from .base import PoolOperation, as_bytes, check_range
+from .base import PoolOperation, ViewOperation, as_bytes, check_number, check_range
 
 
 def blend(images: Tensor, degenerate: Tensor, factor: Tensor) -> Tensor:
@@ -130,3 +130,27 @@ class Sharpness(BlendOperation):
 
     def degenerate(self, images: Tensor) -> Tensor:
         return smooth(images)
+
+
+@VIEWS.register_module()
+class Grayscale(ViewOperation):
+    """Take all color away with a probability.
+
+    Args:
+        prob: The probability.
+
+    Raises:
+        InputError: It is not from 0 to 1.
+    """
+
+    draws = 1
+
+    def __init__(self, prob: float = 0.2) -> None:
+        super().__init__()
+        self.prob = check_number(self, 'prob', prob, 0, 1)
+
+    def transform(self, images: Tensor, uniform: Tensor) -> Tensor:
+        return color(images, uniform[0] >= self.prob)
+
+    def extra_repr(self) -> str:
+        return f'prob={self.prob:g}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -24,123 +25,169 @@ class Views(nn.Module):
         views = dict(
             weak=[dict(type='RandomCrop', size=32, padding=4), dict(type='RandomFlip')],
             strong=[dict(type='RandomCrop', size=32, padding=4), dict(type='RandomFlip'),
-                    dict(type='RandAugment', num_ops=2), dict(type='Cutout')])
+                    dict(type='RandAugment', num_ops=2), dict(type='Cutout')],
+            rotated=dict(of='weak', operations=[dict(type='Rotations')]))
 
-    Every random number belongs to a sample, a view and a place in it (:mod:`crld_zoo.views.keys`), so a view of a
-    sample does not depend on the rest of its batch, on the device, or on which other views are made.
+    A view is made of the image, or of another view's pixels (``of``). What it draws is a function of the sample's key
+    and the view's name (:func:`~crld_zoo.views.uniform`): the same sample has the same view on every device, at any
+    batch size, on any number of processes, whichever other views are made. Views may differ in size, and a view may
+    hold several images of each sample, one sample after the other: ``rotated`` has row ``3 b + r`` of sample ``b``.
 
-    A view may be made from another view's pixels, and may hold several images of each sample, next to each other:
-
-    .. code-block:: python
-
-        rotated=dict(of='weak', operations=[dict(type='Rotations')])   # (3 N, 3, h, w): 90, 180 and 270 degrees
+    Nothing here waits for a GPU. The part that computes, :meth:`make`, can be captured in a CUDA graph while
+    :meth:`draw` stays outside.
 
     Args:
-        views: For each view's name a list of operations, as configs from the registry ``VIEWS``, or a dict of the view
-            that it is made ``of`` and its ``operations``. An empty list is the image itself.
-        seed: Takes the place of the keys' seed, if given.
+        views: A list of operations for each view name, as configs from the registry ``VIEWS``; an empty list is the
+            image itself. A dict ``dict(of=…, operations=[…])`` starts from another view, which stands before it.
+        given: Names of views that come ready made, from a pipeline.
 
     Raises:
-        InputError: No views, an operation with impossible options, a view of one that there is not.
+        InputError: No views, an operation with impossible options, a view of one that is not there before it.
         UnknownNameError: An operation that is not registered.
 
     Example:
         >>> images = torch.arange(12, dtype=torch.uint8).view(1, 3, 2, 2)
-        >>> views = Views(dict(weak=[dict(type='RandomFlip', prob=1)], dark=[dict(type='Brightness', low=0, high=0)]))
-        >>> {name: view[0, 0].tolist() for name, view in views(images).items()}
-        {'weak': [[1, 0], [3, 2]], 'dark': [[0, 0], [0, 0]]}
+        >>> views = Views(dict(weak=[dict(type='RandomFlip', prob=1)],
+        ...                    dark=dict(of='weak', operations=[dict(type='Brightness', low=0.5, high=0.5)])))
+        >>> keys = SampleKeys(seed=0, epoch=0, samples=torch.tensor([7]), copies=torch.tensor([0]))
+        >>> {name: view[0, 0].tolist() for name, view in views(images, keys).items()}
+        {'weak': [[1, 0], [3, 2]], 'dark': [[0, 0], [1, 1]]}
     """
 
-    def __init__(self, views: Mapping[str, Sequence[dict]], seed: int | None = None) -> None:
+    def __init__(self, views: Mapping[str, Sequence[dict] | dict], given: Sequence[str] = ()) -> None:
         super().__init__()
         if not isinstance(views, Mapping) or not views:
             raise InputError(f'Views: a dict with a list of operations for each view name is needed, not {views!r}.')
-        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
-            raise InputError(f'Views: seed must be a whole number or None, not {seed!r}.')
-        self.names = tuple(views)
-        self.parents = {name: spec['of'] for name, spec in views.items() if isinstance(spec, Mapping) and 'of' in spec}
-        for name, parent in self.parents.items():
-            if parent not in views or parent in self.parents:
-                plain = [other for other in views if other not in self.parents]
+        self.sources: dict[str, str | None] = {}
+        pipelines = []
+        for name, view in views.items():
+            source, operations = _source_and_operations(name, view)
+            if source is not None and source not in self.sources and (source in views or source not in given):
                 raise InputError(
-                    f"Views: view '{name}' is made of '{parent}', which is no view of the image ({', '.join(plain)})."
+                    f"Views: view '{name}' is made of '{source}', which is not there before it: the views are "
+                    f'{", ".join(dict.fromkeys((*given, *views)))}.'
                 )
-        self.pipelines = nn.ModuleList(_build(name, operations) for name, operations in views.items())
-        self.seed = seed
-        self._calls = 0
+            self.sources[name] = source
+            pipelines.append(_build(name, operations))
+        self.names = tuple(views)
+        self.pipelines = nn.ModuleList(pipelines)
+        self._draws = {name: _count_draws(pipeline, self._images_before(name)) for name, pipeline in self._items()}
 
     def size_of(self, view: str) -> tuple[int, int] | None:
         """Height and width that a view comes out in, as far as its operations fix it."""
-        size = _final_size(self.pipelines[self.names.index(view)])
-        return self.size_of(self.parents[view]) if size is None and view in self.parents else size
+        steps = reversed(self._pipeline(view))
+        size = next((step.output_size for step in steps if step.output_size is not None), None)
+        source = self.sources[view]
+        return self.size_of(source) if size is None and source in self else size
+
+    def images_of(self, view: str) -> int:
+        """How many images of each sample a view holds."""
+        return self._images_before(view) * math.prod(step.images for step in self._pipeline(view))
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
 
-    def view(self, name: str, images: Tensor, keys: SampleKeys) -> Tensor:
-        """One view of a batch from the image, or from the view that it is made of.
+    def with_sources(self, names: Sequence[str]) -> list[str]:
+        """Those of the views that must be made for ``names``, in the order of the config."""
+        wanted = set(names)
+        for name in reversed(self.names):
+            if name in wanted:  # what it is made of stands before it
+                wanted.add(self.sources[name])
+        return [name for name in self.names if name in wanted]
+
+    def draw(self, keys: SampleKeys, names: Sequence[str] | None = None) -> dict[str, Tensor]:
+        """The random numbers of the views, float64 ``(draws, N)`` each, on the device of the keys."""
+        return uniform(keys, {name: self._draws[name] for name in (self.names if names is None else names)})
+
+    def make(self, name: str, images: Tensor, uniform: Tensor) -> Tensor:
+        """One view for given random numbers.
 
         Args:
-            name: The view's name.
-            images: uint8 ``(N, 3, H, W)``.
-            keys: Of the batch's samples.
+            name: Which view.
+            images: uint8 ``(N * n, 3, H, W)``: the images, or the view that this one is made of, with ``n`` images of
+                each sample.
+            uniform: What :meth:`draw` gave for it.
 
         Returns:
-            uint8 ``(N, 3, h, w)``, or a multiple of ``N`` rows.
+            uint8 ``(N * m, 3, h, w)``, with ``m`` images of each sample.
         """
         _check_images(images)
-        pipeline = self.pipelines[self.names.index(name)]
-        draws = [operation.draws for operation in pipeline]
-        if self.seed is not None:
-            keys = keys._replace(seed=torch.full_like(keys.seed, self.seed))
+        before, pipeline = self._images_before(name), self._pipeline(name)
+        piece = max(1, piece_size(images, _PIECE) // before)
         results = []
         with torch.inference_mode():  # saves a fifth: small images spend their time on calling many small operations
-            numbers = uniform(keys, name, sum(draws)).split(draws)
-            size = piece_size(images, _PIECE)
-            for start in range(0, len(images), size):
-                piece = images[start : start + size].contiguous()
-                for operation, own in zip(pipeline, numbers, strict=True):
-                    piece = operation.transform(piece, own[:, start : start + size])
-                results.append(piece)
+            pieces = images.contiguous().split(piece * before)
+            for part, numbers in zip(pieces, uniform.split(piece, 1), strict=True):
+                copies, place = before, 0
+                for step in pipeline:
+                    own = numbers[place : place + step.draws * copies]
+                    if copies > 1:  # each image of a sample has its own numbers
+                        own = own.unflatten(0, (copies, step.draws)).permute(1, 2, 0).flatten(1)
+                    part = step.transform(part, own)
+                    place, copies = place + step.draws * copies, copies * step.images
+                results.append(part)
         return torch.cat(results)  # outside of that mode, so it is an ordinary tensor
 
-    def make(self, names: Sequence[str], images: Tensor, keys: SampleKeys | None = None) -> dict[str, Tensor]:
-        """Some of the views of a batch.
+    def forward(
+        self, images: Tensor | Mapping[str, Tensor], keys: SampleKeys, names: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        """The views of a batch.
 
         Args:
-            names: Which.
-            images: uint8 ``(N, 3, H, W)``.
-            keys: Of the batch's samples; without, they are the places in the batch, and each call is a pass of its own.
+            images: uint8 ``(N, 3, H, W)``; or ready-made views by name, on which the operations of the same name are
+                applied.
+            keys: Of the samples, on the images' device.
+            names: Which of the views; None: all. Views whose images are not there are left out.
 
         Returns:
-            By name, as :meth:`view` gives them.
+            uint8 ``(rows, 3, h, w)`` for each view name; what a view is made of is among them.
 
         Raises:
             InputError: A batch of another form, images too small for a crop.
         """
-        if keys is None:
-            keys = SampleKeys.of_batch(len(images), self._calls, torch.initial_seed(), images.device)
-            self._calls += 1
-        made = {
-            name: self.view(name, images, keys)
-            for name in dict.fromkeys(self.parents.get(name, name) for name in names)
-        }
-        return {
-            name: self.view(name, made[self.parents[name]], keys) if name in self.parents else made[name]
-            for name in names
-        }
+        names = self.with_sources(self.names if names is None else names)
+        ready = isinstance(images, Mapping)
+        made = dict(images) if ready else {}
+        numbers = self.draw(keys, names)
+        for name in names:
+            source = self.sources[name]
+            if source is not None and source in made:
+                made[name] = self.make(name, made[source], numbers[name])
+            elif source is None and (not ready or name in images):
+                made[name] = self.make(name, images[name] if ready else images, numbers[name])
+        return made
 
-    def forward(self, images: Tensor, keys: SampleKeys | None = None) -> dict[str, Tensor]:
-        """Every view of a batch, see :meth:`make`."""
-        return self.make(self.names, images, keys)
+    def _items(self):
+        return zip(self.names, self.pipelines, strict=True)
+
+    def _pipeline(self, name: str) -> nn.ModuleList:
+        return self.pipelines[self.names.index(name)]
+
+    def _images_before(self, name: str) -> int:
+        source = self.sources[name]
+        return self.images_of(source) if source in self else 1
 
 
-def _build(view: str, operations: Sequence[dict] | Mapping) -> nn.ModuleList:
-    if isinstance(operations, Mapping):
-        unknown = operations.keys() - {'of', 'operations'}
-        if unknown or 'operations' not in operations:
-            raise InputError(f"Views: view '{view}' is a list of operations, or dict(of='…', operations=[…]).")
-        operations = operations['operations']
+def _source_and_operations(name: str, view: Sequence[dict] | dict) -> tuple[str | None, Sequence[dict]]:
+    if not isinstance(view, Mapping):
+        return None, view
+    if view.keys() != {'of', 'operations'}:
+        raise InputError(
+            f"Views: view '{name}' must be a list of operations, or dict(of='another view', operations=[…]), "
+            f'not {view!r}.'
+        )
+    return view['of'], view['operations']
+
+
+def _count_draws(pipeline: nn.ModuleList, images: int) -> int:
+    draws = 0
+    for step in pipeline:
+        draws += step.draws * images
+        images *= step.images
+    return draws
+
+
+def _build(view: str, operations: Sequence[dict]) -> nn.ModuleList:
     if isinstance(operations, str) or not isinstance(operations, Sequence):
         raise InputError(f"Views: view '{view}' must be a list of operations, not {operations!r}.")
     return nn.ModuleList(_build_operation(view, config) for config in operations)
@@ -156,11 +203,6 @@ def _build_operation(view: str, config: dict) -> ViewOperation:
     if not isinstance(operation, ViewOperation):
         raise InputError(f"Views: view '{view}': {config['type']} is not a ViewOperation.")
     return operation
-
-
-def _final_size(pipeline: nn.ModuleList) -> tuple[int, int] | None:
-    """Height and width that a view comes out in, as far as its operations fix it."""
-    return next((step.output_size for step in reversed(pipeline) if step.output_size is not None), None)
 
 
 def _check_images(images: Tensor) -> None:

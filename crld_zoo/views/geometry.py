@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from crld_zoo.errors import InputError
 from crld_zoo.registry import VIEWS
 
-from .base import PoolOperation, check_range, cut_rows
+from .base import PoolOperation, ViewOperation, check_range, cut_rows
 
 _ONE = 1 << 16
 
@@ -205,3 +206,23 @@ class TranslateY(RowOperation):
 
     def matrix(self, magnitude: Tensor, height: int, width: int) -> Tensor:
         return translation_y_matrix(magnitude, height)
+
+
+@VIEWS.register_module()
+class Rotations(ViewOperation):
+    """Three images of each: turned counterclockwise by 90, 180 and 270 degrees, in this order.
+
+    The rows of sample ``b`` are ``3 b``, ``3 b + 1`` and ``3 b + 2``. Self-supervision tells the turns apart
+    (`Gidaris et al., 2018 <https://arxiv.org/abs/1803.07728>`_), and SSKD learns from them.
+
+    Raises:
+        InputError: When it runs, images that are not square.
+    """
+
+    images = 3
+
+    def transform(self, images: Tensor, uniform: Tensor) -> Tensor:
+        height, width = images.shape[2:]
+        if height != width:
+            raise InputError(f'Rotations: images must be square, not {height}x{width}: crop or resize them before.')
+        return torch.stack([images.rot90(turns, (2, 3)) for turns in (1, 2, 3)], 1).flatten(0, 1)

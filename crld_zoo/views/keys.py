@@ -1,84 +1,97 @@
-"""Random numbers as a function of which sample they are for.
+"""Random numbers as a function of the sample: no generator, no state, nothing that was drawn before.
 
-Every uniform number that a view draws is a hash of the run's seed, the pass over the data, the sample's number in its
-data set, which copy of the sample it is, the view's name and the draw's place. There is no generator and no state, so a
-sample has the same view on every device, in every process, at every batch size, after every resume, and whichever
-other views are made.
-
-The hash is SplitMix64 (Steele, Lea, Flood, OOPSLA 2014; constants of Stafford's variant 13): the finalizer of a state
-that is linear in the key, on int64 tensors, whose arithmetic wraps around alike everywhere.
+Each number is a hash of the run's seed, the pass over the data, the sample's number in its data set, the name of what
+is drawn (a view) and the draw's place. So a sample draws the same on every device, at any batch size, on any number of
+processes and after any resume, whatever else is drawn.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-_GOLDEN = 0x9E3779B97F4A7C15 - 2**64
-_COLUMNS = (0xD1342543DE82EF95 - 2**64, 0xAF251AF3B0F025B5 - 2**64, 0x2545F4914F6CDD1D, 0xDA942042E4DD58B5 - 2**64)
-"""Odd multipliers of seed, pass, number and copy: their sums do not meet for any that a training can have."""
-
-_FIRST = 0xBF58476D1CE4E5B9 - 2**64
-_SECOND = 0x94D049BB133111EB - 2**64
+_GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # SplitMix64's increment and multipliers, as signed numbers: arithmetic wraps
+_FIRST, _SECOND = 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64
+_COPY_BIT = 40
 
 
 class SampleKeys(NamedTuple):
-    """What the views of a batch are drawn from, int64 ``(N,)`` each.
+    """What the random numbers of a batch depend on.
 
     Attributes:
         seed: The seed of the data.
-        epoch: The pass over the data, counted from 0.
-        samples: The number of each sample: its index in the whole split, whatever part of it is trained on.
-        copies: Which copy of a sample it is, where one pass holds several.
+        epoch: The pass over the data, from 0; where training counts iterations, the iteration over the loader's length.
+        samples: The number of each sample, int64 ``(N,)``, below 2^40: its index in the data set before any reduction
+            to a subset. Data sets that are concatenated are numbered one after the other.
+        copies: How often the sample came before in this pass, int64 ``(N,)``, below 2^23: copies of it are drawn for
+            separately.
     """
 
-    seed: Tensor
-    epoch: Tensor
+    seed: int
+    epoch: int
     samples: Tensor
     copies: Tensor
 
-    @classmethod
-    def of_batch(cls, size: int, batch: int, seed: int, device: torch.device) -> SampleKeys:
-        """Keys for a batch that came without: the sample's place in the batch, and a count of batches as its pass."""
-        full = torch.full((size,), seed, device=device)
-        return cls(full, torch.full_like(full, batch), torch.arange(size, device=device), torch.zeros_like(full))
 
-    def rows(self, rows: slice) -> SampleKeys:
-        """The keys of some of the samples."""
-        return SampleKeys(*(column[rows] for column in self))
+def uniform(keys: SampleKeys, draws: Mapping[str, int]) -> dict[str, Tensor]:
+    """Uniform random numbers for the samples of a batch.
 
-
-def mix(words: Tensor) -> Tensor:
-    """SplitMix64's finalizer on int64: each bit of the result depends on each bit of the word.
-
-    Example:
-        >>> [f'{value % 2**64:016x}' for value in mix(torch.tensor([0, 1])).tolist()]
-        ['0000000000000000', '5692161d100b05e5']
-    """
-    words = (words ^ _shifted(words, 30)) * _FIRST
-    words = (words ^ _shifted(words, 27)) * _SECOND
-    return words ^ _shifted(words, 31)
-
-
-def uniform(keys: SampleKeys, view: str, draws: int) -> Tensor:
-    """Uniform random numbers of a view, float64 ``(draws, N)`` in [0, 1), all in one call.
+    SplitMix64 (Steele, Lea and Flood, 2014, "Fast splittable pseudorandom number generators",
+    `doi 10.1145/2714064.2660195 <https://doi.org/10.1145/2714064.2660195>`_, with the mixing function of Vigna's
+    `splitmix64.c <https://prng.di.unimi.it/splitmix64.c>`_), twice: the stream of (seed, epoch, name), whose seed is
+    their BLAKE2b hash, gives each (sample, copy) the seed of its own stream, whose first outputs are the draws. The
+    upper 53 bits are the number.
 
     Args:
-        keys: Of the batch.
-        view: The view's name.
-        draws: How many numbers each sample needs.
+        keys: Of the batch, ``N`` samples.
+        draws: How many numbers each sample needs by what they are for, such as a view. Each name has its own numbers,
+            whichever others are asked for.
+
+    Returns:
+        float64 ``(draws, N)`` in [0, 1) for each name, on the device of the keys; the same bits on every device.
+
+    Example:
+        >>> keys = SampleKeys(seed=0, epoch=0, samples=torch.tensor([7, 8]), copies=torch.tensor([0, 0]))
+        >>> numbers = uniform(keys, dict(weak=3, strong=8))
+        >>> numbers['weak'].shape
+        torch.Size([3, 2])
+        >>> one = keys._replace(samples=keys.samples[1:], copies=keys.copies[1:])
+        >>> torch.equal(uniform(one, dict(weak=2))['weak'], numbers['weak'][:2, 1:])
+        True
     """
-    name = int.from_bytes(hashlib.blake2b(view.encode(), digest_size=8).digest(), 'little', signed=True)
-    state = sum(factor * column for factor, column in zip(_COLUMNS, keys, strict=True))
-    places = torch.arange(1, draws + 1, device=state.device) * _GOLDEN + name
-    return (
-        mix(state + places[:, None]) >> 11
-    ).double() * 2.0**-53 + 0.5  # exact: the upper 53 bits, as a signed number
+    if not draws:
+        return {}
+    arrays, on = torch, dict(device=keys.samples.device)
+    samples, copies = keys.samples, keys.copies
+    if samples.device.type == 'cpu':  # the same integers and operators; a call of NumPy's costs a third of torch's
+        arrays, on, samples, copies = np, {}, samples.numpy(), copies.numpy()
+    counters = (samples + (copies << _COPY_BIT)) * _GOLDEN
+    states = _mix(arrays.stack([counters + _stream(keys.seed, keys.epoch, name) for name in draws]))
+    places = arrays.arange(1, max(draws.values()) + 1, **on).reshape(-1, 1) * _GOLDEN
+    bits = _mix(
+        arrays.concatenate([state + places[:count] for state, count in zip(states, draws.values(), strict=True)])
+    )
+    bits >>= 11
+    bits &= 2**53 - 1
+    numbers = torch.from_numpy(bits * 2.0**-53) if arrays is np else bits.double().mul_(2.0**-53)
+    return dict(zip(draws, numbers.split([*draws.values()]), strict=True))
 
 
-def _shifted(words: Tensor, bits: int) -> Tensor:
-    """Shifted right with zeros coming in; torch's shift of signed numbers brings in their sign."""
-    return (words >> bits) & ((1 << (64 - bits)) - 1)
+def _stream(seed: int, epoch: int, name: str) -> int:
+    digest = hashlib.blake2b(f'{seed} {epoch} {name}'.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, 'little', signed=True)
+
+
+def _mix(bits):
+    """SplitMix64's mixing function, in place. The masks make the shifts of signed numbers logical ones."""
+    bits ^= (bits >> 30) & (2**34 - 1)
+    bits *= _FIRST
+    bits ^= (bits >> 27) & (2**37 - 1)
+    bits *= _SECOND
+    bits ^= (bits >> 31) & (2**33 - 1)
+    return bits

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+
+from crld_zoo.errors import InputError
 
 from .base import piece_size
 
@@ -37,3 +42,24 @@ def normalize(
             values, place = torch.stack(values.unbind(1), 3).flatten(2), place.permute(0, 2, 3, 1).flatten(2)
         place.copy_(values).sub_(mean).div_(std)
     return result.to(dtype)
+
+
+def check_normalization(mean: Sequence[float], std: Sequence[float], whose: str) -> None:
+    """See that a normalization is three means and three standard deviations of pixels in 0-255.
+
+    Args:
+        mean: Mean of each channel.
+        std: Standard deviation of each channel.
+        whose: What the error calls it by.
+
+    Raises:
+        InputError: It is not, or it is on the scale 0-1.
+    """
+    if mean is None or std is None or len(mean) != 3 or len(std) != 3:
+        raise InputError(f'mean={mean} and std={std} of {whose}: three numbers each, R, G, B')
+    if not all(math.isfinite(value) for value in (*mean, *std)) or min(std) <= 0:
+        raise InputError(f'mean={mean} and std={std} of {whose}: finite numbers, the std above zero')
+    if max(std) < 1:
+        raise InputError(
+            f'std={std} of {whose} is on the scale 0-1: mean and std are of pixels in 0-255, so multiply both by 255'
+        )

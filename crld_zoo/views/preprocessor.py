@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
+from mmengine.dist import get_rank
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
@@ -14,7 +14,8 @@ from crld_zoo.registry import MODELS
 
 from .compose import Views
 from .keys import SampleKeys
-from .normalization import normalize
+from .labels import targets
+from .normalization import check_normalization, normalize
 
 
 @MODELS.register_module()
@@ -37,14 +38,21 @@ class ViewPreprocessor(BaseDataPreprocessor):
         to_rgb: Swap the first and the last channel. mmcv loads images as BGR; the in-memory data sets hold RGB.
         channels_last: Give the images, and thereby the networks of :class:`Distillation`, the memory format that
             convolutions prefer. It changes no result but for rounding; ``docs/performance.md`` has its effect.
-        seed: Seed of the views; None takes the data's, which comes with each batch.
+        seed: Seed of the views; None takes the seed of the data, which the batch carries.
         image_size: Side, or height and width, of the images where no operation of a view fixes it; only distillers that
             look inside of the networks ask.
 
+    What the views draw is a function of the :class:`~crld_zoo.views.SampleKeys` that the zoo's training loops give each
+    batch as ``keys``. A batch of somebody else's loop has none: then the views follow a counter of this module (the
+    call counts as the pass over the data, the place in the batch and the process as the sample's number) and torch's
+    seed. Such views are reproducible from the start only, and belong to no sample.
+
     Attributes:
-        needed_views: Names of the views that somebody looks at; others are not made. All, if None. Who names them also
-            gets the ``keys`` of each batch.
+        takes_keys: Whether a batch may hold ``keys``.
+        needed_views: Names of the views that somebody looks at; others are not made. All, if None.
     """
+
+    takes_keys = True
 
     def __init__(
         self,
@@ -60,6 +68,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
         super().__init__()
         self.mean, self.std = tuple(mean), tuple(std)
         check_normalization(self.mean, self.std, 'ViewPreprocessor')
+        if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
+            raise InputError(f'ViewPreprocessor: seed must be a whole number or None, not {seed!r}.')
         self.register_buffer('channel_mean', torch.tensor(self.mean, dtype=torch.float32), persistent=False)
         self.register_buffer('channel_std', torch.tensor(self.std, dtype=torch.float32), persistent=False)
         self.view_names = tuple(view_names)
@@ -68,8 +78,10 @@ class ViewPreprocessor(BaseDataPreprocessor):
         if isinstance(image_size, int):
             image_size = (image_size, image_size)
         self.image_size = None if image_size is None else tuple(image_size)
-        self.views = None if views is None else Views(views, seed=seed)
+        self.seed = seed
+        self.views = None if views is None else Views(views, given=self.view_names)
         self.needed_views: Sequence[str] | None = None
+        self._calls = 0
 
     def size_of(self, view: str) -> tuple[int, int] | None:
         """Height and width of a view, as far as its operations or ``image_size`` fix them."""
@@ -79,41 +91,59 @@ class ViewPreprocessor(BaseDataPreprocessor):
         """Prepare one batch.
 
         Args:
-            data: ``dict(inputs=…, data_samples=…)`` as the data loader gives it.
+            data: ``dict(inputs=…, data_samples=…)`` as the data loader gives it, with ``keys`` where it knows them.
             training: Make views; otherwise the images are only normalized.
 
         Returns:
-            ``inputs`` as float tensors on the device, ``data_samples`` as they came, on the device.
+            In training ``inputs``, float tensors by view name on the device; ``data_samples``, the labels as
+            :func:`~crld_zoo.views.targets` gives them, ``(N,)`` or ``(N, K)``, or None; and ``keys``, the
+            :class:`~crld_zoo.views.SampleKeys` on the device, or None where the batch has none. Otherwise ``inputs``,
+            one float tensor, and ``data_samples`` as they came, on the device.
 
         Raises:
-            InputError: The batch has another form, or its images have different sizes.
+            InputError: The batch has another form, its images have different sizes, or a label is none.
         """
-        data = self.cast_data(data)
-        images, keys = data['inputs'], _keys(data.get('sample_keys'))
-        if isinstance(images, Tensor) or not isinstance(images[0], Sequence):
-            images = self._batch(images)
-            views = self._make_views(images, keys) if training else images
-        elif training:
+        if training:
+            return self._train(data)
+        images, samples = self.cast_data(data['inputs']), data.get('data_samples')
+        if self._is_multi_view(images):
+            raise InputError(
+                'ViewPreprocessor: several views of an image where one is evaluated: leave MultiView out '
+                'of the validation and test pipelines.'
+            )
+        if isinstance(samples, Tensor):
+            samples = targets(samples)
+        return dict(inputs=self._normalize(self._batch(images)), data_samples=self.cast_data(samples))
+
+    def _train(self, data: dict) -> dict:
+        images, keys, samples = self.cast_data(data['inputs']), data.get('keys'), data.get('data_samples')
+        if self._is_multi_view(images):
             if len(images) > len(self.view_names):
                 raise InputError(
                     f'ViewPreprocessor: the pipeline makes {len(images)} views, but view_names has only '
                     f'{len(self.view_names)} names: {", ".join(self.view_names)}.'
                 )
-            views = self._finish_views(dict(zip(self.view_names, map(self._batch, images), strict=False)), keys)
+            images = dict(zip(self.view_names, map(self._batch, images), strict=False))
+            count = len(images[self.view_names[0]])
         else:
-            raise InputError(
-                'ViewPreprocessor: several views of an image where one is evaluated: leave MultiView out '
-                'of the validation and test pipelines.'
-            )
-        normalized = (
-            {name: self._normalize(view) for name, view in views.items()}
-            if isinstance(views, dict)
-            else self._normalize(views)
+            images = self._batch(images)
+            count = len(images)
+        target = None if samples is None else targets(samples, unlabeled=True)
+        if target is not None and len(target) != count:
+            raise InputError(f'ViewPreprocessor: the batch has {count} images, but {len(target)} labels.')
+        if keys is not None:  # without waiting for what the device has still to do
+            samples, copies = (part.to(self.device, non_blocking=True) for part in (keys.samples, keys.copies))
+            keys = SampleKeys(keys.seed if self.seed is None else self.seed, keys.epoch, samples, copies)
+        views = self._make_views(images, self._count_keys(count) if keys is None else keys)
+        return dict(
+            inputs={name: self._normalize(view) for name, view in views.items()},
+            data_samples=self.cast_data(target),
+            keys=keys,
         )
-        if not training:
-            return dict(inputs=normalized, data_samples=data.get('data_samples'))
-        result = dict(inputs=normalized, data_samples=targets(data['data_samples']))
-        return result if self.needed_views is None else dict(result, keys=keys)
+
+    @staticmethod
+    def _is_multi_view(images: Tensor | Sequence) -> bool:
+        return not isinstance(images, Tensor) and isinstance(images[0], Sequence)
 
     def _batch(self, images: Tensor | Sequence[Tensor]) -> Tensor:
         """One RGB tensor ``(N, 3, H, W)``: Cutout's color and the gray of other operations need the order."""
@@ -134,81 +164,22 @@ class ViewPreprocessor(BaseDataPreprocessor):
             )
         return batch.flip(1) if self.to_rgb else batch
 
-    def _make_views(self, images: Tensor, keys: SampleKeys | None) -> dict[str, Tensor]:
-        if self.views is None:
-            return {self.view_names[0]: images}
-        return self.views.make([name for name in self.views.names if self._is_needed(name)], images, keys)
+    def _count_keys(self, count: int) -> SampleKeys:
+        """Keys for a batch that has none."""
+        seed = torch.initial_seed() if self.seed is None else self.seed
+        samples = torch.arange(count, device=self.device) + get_rank() * count
+        self._calls += 1
+        return SampleKeys(seed, self._calls - 1, samples, torch.zeros_like(samples))
 
-    def _finish_views(self, views: dict[str, Tensor], keys: SampleKeys | None) -> dict[str, Tensor]:
-        views = {name: view for name, view in views.items() if self._is_needed(name)}
+    def _make_views(self, images: Tensor | dict[str, Tensor], keys: SampleKeys) -> dict[str, Tensor]:
         if self.views is None:
-            return views
-        return {
-            name: self.views.make([name], view, keys)[name] if name in self.views else view
-            for name, view in views.items()
-        }
+            made = images if isinstance(images, dict) else {self.view_names[0]: images}
+        else:
+            made = self.views(images, keys, [name for name in self.views.names if self._is_needed(name)])
+        return {name: view for name, view in made.items() if self._is_needed(name)}
 
     def _is_needed(self, name: str) -> bool:
         return self.needed_views is None or name in self.needed_views
 
     def _normalize(self, images: Tensor) -> Tensor:
         return normalize(images, self.channel_mean, self.channel_std, channels_last=self.channels_last)
-
-
-def _keys(rows: Tensor | Sequence[Tensor] | None) -> SampleKeys | None:
-    if rows is None:
-        return None
-    return SampleKeys(*(rows if isinstance(rows, Tensor) else torch.stack(tuple(rows))).unbind(1))
-
-
-def targets(data_samples: Sequence | Tensor) -> Tensor:
-    """The labels of a batch in their one form, also from mmpretrain's data samples.
-
-    Returns:
-        Class indices, int64 ``(N,)``, -1 where there is no label; or class probabilities ``(N, K)``, for mixed labels.
-
-    Raises:
-        InputError: A sample has several labels or none, or the labels have another form.
-    """
-    if isinstance(data_samples, Tensor):
-        target = data_samples
-    elif 'gt_score' in data_samples[0]:
-        target = torch.stack([sample.gt_score for sample in data_samples])
-    else:
-        counts = {sample.gt_label.numel() for sample in data_samples}
-        if counts != {1}:
-            raise InputError(
-                f'a sample has {max(counts - {1})} labels, and a classifier learns one class an image: give one index '
-                'each (-1 for none), or rows of class probabilities that sum to 1.'
-            )
-        target = torch.cat([sample.gt_label.view(1) for sample in data_samples])
-    kind = f'{str(target.dtype).removeprefix("torch.")} of shape {tuple(target.shape)}'
-    if target.dim() == 1 and not target.is_floating_point() and target.dtype != torch.bool:
-        wrong = target.device.type == 'cpu' and bool((target < -1).any())  # a GPU would have to be waited for
-        if not wrong:
-            return target.long()
-        kind = f'{int(target.min())}, and only -1 has a meaning below 0'
-    elif target.dim() == 2 and target.is_floating_point():
-        if target.device.type != 'cpu' or bool((target.sum(1) - 1).abs().max() < 1e-3 and target.min() >= 0):
-            return target
-        kind = 'rows of numbers that do not sum to 1'
-    raise InputError(
-        f'labels must be one class index an image, (N,) whole numbers, or class probabilities (N, K) that sum to 1 in '
-        f'each row; these are {kind}.'
-    )
-
-
-def check_normalization(mean: Sequence[float], std: Sequence[float], whose: str) -> None:
-    """Check that mean and std are three numbers each, of pixels in 0-255.
-
-    Raises:
-        InputError: They are not, or stand on the scale 0-1.
-    """
-    if len(mean) != 3 or len(std) != 3:
-        raise InputError(f'mean={mean} and std={std} of {whose}: three numbers each, R, G, B')
-    if not all(math.isfinite(value) for value in (*mean, *std)) or min(std) <= 0:
-        raise InputError(f'mean={mean} and std={std} of {whose}: finite numbers, the std above zero')
-    if max(std) < 1:
-        raise InputError(
-            f'std={std} of {whose} is on the scale 0-1: mean and std are of pixels in 0-255, so multiply both by 255'
-        )

@@ -60,7 +60,7 @@ def view_sheet(cfg: Config, count: int = 8, seed: int = 0) -> Image.Image:
     batch = next(iter(Runner.build_dataloader(batches)))
     captions = _class_names(dataset, batch['data_samples'])
     originals = _originals(dataset, indices, batch['inputs'])
-    views = _views(MODELS.build(preprocessor), batch)
+    views = _views(MODELS.build(preprocessor), batch, len(indices))
     return draw_sheet({**({'original': originals} if originals else {}), **views}, captions)
 
 
@@ -90,8 +90,11 @@ def draw_sheet(columns: Mapping[str, Sequence[Image.Image]], captions: Sequence[
     return sheet
 
 
-def _views(preprocessor: torch.nn.Module, batch: dict) -> dict[str, list[Image.Image]]:
-    """The views by name as the preprocessor gives them to the networks, without the normalization."""
+def _views(preprocessor: torch.nn.Module, batch: dict, count: int) -> dict[str, list[Image.Image]]:
+    """The views by name as the preprocessor gives them to the networks, without the normalization.
+
+    A view of several images a sample has a column for each of them.
+    """
     inputs = preprocessor(batch, training=True)['inputs']
     if isinstance(inputs, Tensor):
         inputs = {'training': inputs}
@@ -101,10 +104,15 @@ def _views(preprocessor: torch.nn.Module, batch: dict) -> dict[str, list[Image.I
         torch.as_tensor(getattr(preprocessor, name, neutral), dtype=torch.float32).view(-1, 1, 1)
         for name, neutral in (('mean', 0), ('std', 1))
     )
-    return {
-        name: [to_pil_image((image.float() * std + mean).round().clamp(0, 255).to(torch.uint8)) for image in view]
-        for name, view in inputs.items()
-    }
+    columns = {}
+    for name, view in inputs.items():
+        images = len(view) // count
+        for number in range(images):
+            columns[f'{name} {number + 1}' if images > 1 else name] = [
+                to_pil_image((image.float() * std + mean).round().clamp(0, 255).to(torch.uint8))
+                for image in view[number::images]
+            ]
+    return columns
 
 
 def _originals(dataset: Dataset, indices: Sequence[int], inputs: Tensor | Sequence) -> list[Image.Image] | None:

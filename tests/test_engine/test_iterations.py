@@ -68,5 +68,5 @@ def test_each_pass_has_samples_and_keys_of_its_own(tmp_path):
     for number in (0, 1):
         keys = seen[3 * number : 3 * number + 3]
         assert sorted(sample for key in keys for sample in key.samples.tolist()) == list(range(12))
-        assert {epoch for key in keys for epoch in key.epoch.tolist()} == {number}
-        assert {seed for key in keys for seed in key.seed.tolist()} == {5}
+        assert {key.epoch for key in keys} == {number}
+        assert {key.seed for key in keys} == {5}

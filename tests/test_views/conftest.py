@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from crld_zoo.views import SampleKeys
+
 
 def to_pil(image: Tensor) -> Image.Image:
     """``(3, H, W)`` as Pillow has it."""
@@ -23,6 +25,17 @@ def from_pil(image: Image.Image) -> Tensor:
 
 def noise(count: int, height: int, width: int) -> Tensor:
     return torch.randint(0, 256, (count, 3, height, width), dtype=torch.uint8)
+
+
+def draw(operation, images: Tensor, seed: int | None = None) -> Tensor:
+    """Uniform numbers for an operation."""
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    return torch.rand(operation.draws, len(images), dtype=torch.float64, generator=generator)
+
+
+def keys(count: int = 50, seed: int = 0, epoch: int = 0, first: int = 0) -> SampleKeys:
+    """Of so many samples from a number on."""
+    return SampleKeys(seed, epoch, torch.arange(first, first + count), torch.zeros(count, dtype=torch.long))
 
 
 def synthetic_images() -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 from crld_zoo import views
 from crld_zoo.views.reference import PIL_OPERATIONS, pil_cutout
 
-from .conftest import from_pil, synthetic_images, to_pil
+from .conftest import from_pil, keys, synthetic_images, to_pil
 
 # name: (batched function, magnitudes from, to, further ones beyond that range), ranges as CRLD's paper has them
 POOL = dict(
@@ -116,7 +116,7 @@ def test_crop_of_a_slice():
     assert torch.equal(views.crop(images[5:], zero + 1, zero + 2, (4, 4)), images[5:, :, 1:5, 2:6])
 
 
-def test_whole_strong_view(monkeypatch):
+def test_whole_strong_view():
     """Crop, flip, two operations and Cutout, image by image with Pillow, from the same uniform numbers."""
     steps = [
         dict(type='RandomCrop', size=32, padding=4),
@@ -124,14 +124,12 @@ def test_whole_strong_view(monkeypatch):
         dict(type='RandAugment'),
         dict(type='Cutout'),
     ]
-    composed = views.Views(dict(strong=steps), seed=5)
-    drawn = []
-    for step in composed.pipelines[0]:
-        transform = step.transform
-        monkeypatch.setattr(step, 'transform', lambda *args, own=transform: drawn.append(args[1]) or own(*args))
+    composed = views.Views(dict(strong=steps))
     images = torch.randint(0, 256, (300, 3, 32, 32), dtype=torch.uint8)
-    result = composed(images)['strong']
-    crop, flip, augment, cutout = (numbers.tolist() for numbers in drawn)
+    result = composed(images, keys(300))['strong']
+    crop, flip, augment, cutout = (
+        numbers.tolist() for numbers in views.uniform(keys(300), dict(strong=10))['strong'].split([2, 1, 4, 3])
+    )
     pool = composed.pipelines[0][2].pool
     for index, image in enumerate(images):
         top, left = int(crop[0][index] * 9), int(crop[1][index] * 9)

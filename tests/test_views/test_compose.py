@@ -1,4 +1,4 @@
-"""Named views: what they compose, which random numbers they draw, what they refuse."""
+"""Named views: what they compose, what they draw, what they refuse."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 
 from crld_zoo.errors import InputError, UnknownNameError
 from crld_zoo.registry import VIEWS
-from crld_zoo.views import PoolOperation, SampleKeys, ViewOperation, Views
-from crld_zoo.views.keys import uniform
+from crld_zoo.views import PoolOperation, ViewOperation, Views
 
-from .conftest import noise
+from .conftest import keys, noise
 
 CROP_FLIP = [dict(type='RandomCrop', size=16, padding=2), dict(type='RandomFlip')]
 PAIR = dict(weak=CROP_FLIP, strong=[*CROP_FLIP, dict(type='RandAugment'), dict(type='Cutout')])
 
-
-def keys(count: int) -> SampleKeys:
-    """Of samples 100, 101, … in the third pass under seed 7."""
-    return SampleKeys.of_batch(count, 3, 7, torch.device('cpu'))._replace(samples=torch.arange(100, 100 + count))
+DERIVED = dict(
+    weak=CROP_FLIP,
+    turned=dict(of='weak', operations=[dict(type='Rotations')]),
+    changed=dict(of='turned', operations=[dict(type='RandAugment'), dict(type='Resize', size=12)]),
+)
 
 
 def same(first: dict, second: dict) -> bool:
@@ -30,26 +30,86 @@ def same(first: dict, second: dict) -> bool:
 
 def test_views_of_a_batch():
     images = noise(50, 16, 16)
-    result = Views(PAIR, seed=0)(images)
+    result = Views(PAIR)(images, keys(50))
     assert list(result) == ['weak', 'strong']
     assert all(view.shape == images.shape and view.dtype == torch.uint8 for view in result.values())
     assert not result['weak'].is_inference()
 
 
 def test_any_number_of_views_with_any_names():
-    views = Views({'plain': [], 'second.crop': CROP_FLIP, 'type': CROP_FLIP}, seed=0)
+    views = Views({'plain': [], 'second.crop': CROP_FLIP, 'type': CROP_FLIP})
     images = noise(50, 16, 16)
-    result = views(images)
+    result = views(images, keys(50))
     assert list(result) == ['plain', 'second.crop', 'type'] and 'type' in views and 'weak' not in views
     assert torch.equal(result['plain'], images)
     assert result['plain'].data_ptr() != images.data_ptr()
     assert not torch.equal(result['second.crop'], result['type']), 'each view draws its own numbers'
 
 
-def test_a_view_does_not_depend_on_which_others_are_made():
+@pytest.mark.parametrize('names', [['weak'], ['strong'], ['strong', 'weak']])
+def test_a_view_does_not_depend_on_the_others(names):
     images = noise(20, 16, 16)
-    both, alone = Views(PAIR, seed=3), Views(PAIR, seed=3)
-    assert torch.equal(both(images, keys(20))['weak'], alone.make(['weak'], images, keys(20))['weak'])
+    every = Views(dict(PAIR, another=CROP_FLIP))(images, keys(20))
+    some = Views(PAIR)(images, keys(20), names)
+    alone = Views({name: PAIR[name] for name in names})(images, keys(20))
+    assert set(some) == set(names)
+    assert all(torch.equal(every[name], made[name]) for name in names for made in (some, alone))
+
+
+@pytest.mark.parametrize('batch', [1, 64, 250])
+def test_a_sample_has_its_view_in_any_batch(batch):
+    images, of_all = noise(250, 16, 16), keys(250)
+    order = torch.randperm(250)
+    expected = Views(DERIVED)(images, of_all)
+    views = Views(DERIVED)
+    for index in order.split(batch)[:20]:
+        own = of_all._replace(samples=of_all.samples[index], copies=of_all.copies[index])
+        made = views(images[index], own)
+        for name, view in expected.items():
+            assert torch.equal(made[name], view.unflatten(0, (250, -1))[index].flatten(0, 1)), name
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_a_sample_has_its_view_on_any_device():
+    images, own = noise(64, 32, 32), keys(64)
+    on_gpu = own._replace(samples=own.samples.cuda(), copies=own.copies.cuda())
+    made, expected = Views(DERIVED)(images.cuda(), on_gpu), Views(DERIVED)(images, own)
+    assert same({name: view.cpu() for name, view in made.items()}, expected)
+
+
+def test_a_view_made_of_another():
+    images = noise(10, 16, 16)
+    made = Views(DERIVED)(images, keys(10), ['turned'])
+    assert set(made) == {'weak', 'turned'}, 'what it is made of is made as well'
+    assert made['turned'].shape == (30, 3, 16, 16)
+    for row, view in enumerate(made['turned']):
+        turns = row % 3 + 1
+        assert torch.equal(view, made['weak'][row // 3].rot90(turns, (1, 2)))
+    views = Views(DERIVED)
+    assert [views.images_of(name) for name in views.names] == [1, 3, 3]
+    assert [views.size_of(name) for name in views.names] == [(16, 16), (16, 16), (12, 12)]
+
+
+def test_each_image_of_a_sample_has_its_own_numbers():
+    steps = [dict(type='Rotations'), dict(type='RandomFlip'), dict(type='Brightness', low=0, high=1)]
+    made = Views(dict(dark=steps))(torch.full((200, 3, 4, 4), 200, dtype=torch.uint8), keys(200))['dark']
+    darkness = made[:, 0, 0, 0].view(200, 3)
+    assert (darkness[:, 0] != darkness[:, 1]).float().mean() > 0.9
+    assert len(darkness.unique()) > 100
+
+
+def test_ready_made_views_are_finished():
+    images = dict(weak=noise(5, 16, 16), strong=noise(5, 16, 16))
+    views = Views(
+        dict(
+            strong=[dict(type='Brightness', low=0, high=0)], turned=dict(of='weak', operations=[dict(type='Rotations')])
+        ),
+        given=('weak', 'strong'),
+    )
+    made = views(images, keys(5))
+    assert torch.equal(made['weak'], images['weak']) and not made['strong'].any()
+    assert torch.equal(made['turned'][0], images['weak'][0].rot90(1, (1, 2)))
+    assert set(views(dict(strong=images['strong']), keys(5))) == {'strong'}
 
 
 def test_operations_in_the_order_of_the_config():
@@ -62,125 +122,30 @@ def test_operations_in_the_order_of_the_config():
             return images + 1
 
     steps = [dict(type=Double), dict(type=AddOne)]
-    result = Views(dict(a=steps, b=steps[::-1]))(torch.full((1, 3, 2, 2), 5, dtype=torch.uint8))
+    result = Views(dict(a=steps, b=steps[::-1]))(torch.full((1, 3, 2, 2), 5, dtype=torch.uint8), keys(1))
     assert (result['a'] == 11).all() and (result['b'] == 12).all()
 
 
-@pytest.mark.parametrize('size', [1, 7, 64])
-def test_a_sample_has_the_same_view_at_any_batch_size(size):
-    images, all_keys, views = noise(70, 16, 16), keys(70), Views(PAIR)
-    whole = views(images, all_keys)
-    for name, view in whole.items():
-        parts = [
-            views.make([name], images[start : start + size], all_keys.rows(slice(start, start + size)))[name]
-            for start in range(0, 70, size)
-        ]
-        assert torch.equal(torch.cat(parts), view), name
-
-
-def test_a_sample_has_the_same_view_in_any_order():
-    images, all_keys, views = noise(40, 16, 16), keys(40), Views(PAIR)
-    order = torch.randperm(40)
-    shuffled = views(images[order], SampleKeys(*(column[order] for column in all_keys)))
-    for name, view in views(images, all_keys).items():
-        assert torch.equal(shuffled[name], view[order]), name
-
-
-@pytest.mark.parametrize('column', SampleKeys._fields)
-def test_every_part_of_the_key_counts(column):
+def test_views_are_a_function_of_the_keys():
     images, views = noise(40, 16, 16), Views(PAIR)
-    other = keys(40)._replace(**{column: getattr(keys(40), column) + 1})
-    assert not same(views(images, keys(40)), views(images, other))
-    assert same(views(images, other), views(images, other))
-
-
-def test_a_seed_of_its_own_takes_the_place_of_the_keys():
-    images = noise(40, 16, 16)
-    own = keys(40)._replace(seed=torch.full((40,), 9))
-    assert same(Views(PAIR, seed=9)(images, keys(40)), Views(PAIR)(images, own))
-
-
-def test_without_keys_each_call_is_a_pass_of_its_own():
-    images, views, other = noise(40, 16, 16), Views(PAIR, seed=1), Views(PAIR, seed=1)
-    first = views(images)
-    assert same(first, other(images))
-    assert not same(first, views(images))
-
-
-def test_global_stream_is_left_alone():
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    Views(PAIR)(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), keys(4))
-    assert torch.equal(torch.rand(3), expected)
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
-def test_a_sample_draws_the_same_numbers_on_a_gpu():
-    there = SampleKeys(*(column.cuda() for column in keys(64)))
-    assert torch.equal(uniform(there, 'weak', 9).cpu(), uniform(keys(64), 'weak', 9))
-
-
-def test_the_numbers_are_uniform_and_independent():
-    """Over samples, passes, views, seeds and places; thresholds of about four standard errors."""
-    count = 20_000
-    base = SampleKeys.of_batch(count, 0, 0, torch.device('cpu'))
-    numbers = {
-        'weak': uniform(base, 'weak', 3),
-        'strong': uniform(base, 'strong', 3),
-        'next pass': uniform(base._replace(epoch=base.epoch + 1), 'weak', 3),
-        'next seed': uniform(base._replace(seed=base.seed + 1), 'weak', 3),
-        'next sample': uniform(base._replace(samples=base.samples + 1), 'weak', 3),
-    }
-    rows = torch.cat(list(numbers.values()))
-    assert rows.dtype == torch.float64 and rows.min() >= 0 and rows.max() < 1
-    assert ((rows.mean(1) - 0.5).abs() < 4 / (12 * count) ** 0.5).all()
-    expected = count / 50
-    for row in rows:
-        chi_square = ((torch.histc(row, 50, 0, 1) - expected) ** 2 / expected).sum()
-        assert 49 - 4.5 * 98**0.5 < chi_square < 49 + 4.5 * 98**0.5
-    related = torch.corrcoef(rows[:12]) - torch.eye(12)  # the last three are the first ones, moved by one sample
-    assert related.abs().max() < 4.5 / count**0.5
-    assert torch.equal(numbers['next sample'][:, :-1], numbers['weak'][:, 1:])
-    successive = torch.corrcoef(torch.stack([rows[0][:-1], rows[0][1:]]))[0, 1]
-    assert abs(successive) < 4 / count**0.5
-    assert len(set(rows[:12].flatten().tolist())) == 12 * count, 'no number comes twice'
-
-
-def test_a_view_of_a_view():
-    images = noise(5, 16, 16)
-    views = Views(dict(PAIR, rotated=dict(of='weak', operations=[dict(type='Rotations')])))
-    made = views(images, keys(5))
-    assert made['rotated'].shape == (15, 3, 16, 16)
-    for number, image in enumerate(made['weak']):
-        for turn in range(3):
-            assert torch.equal(made['rotated'][3 * number + turn], image.rot90(turn + 1, (1, 2)))
-    assert torch.equal(views.make(['rotated'], images, keys(5))['rotated'], made['rotated'])
-
-
-def test_views_of_different_sizes():
-    views = Views(dict(weak=[dict(type='Resize', size=16)], small=[dict(type='Resize', size=8)]))
-    made = views(noise(2, 32, 32), keys(2))
-    assert [tuple(view.shape[2:]) for view in made.values()] == [(16, 16), (8, 8)]
-    assert views.size_of('small') == (8, 8)
-
-
-@pytest.mark.parametrize('spec', [dict(of='strongest', operations=[]), dict(of='rotated', operations=[])])
-def test_a_view_of_no_view_is_refused(spec):
-    with pytest.raises(InputError, match='which is no view of the image'):
-        Views(dict(PAIR, rotated=spec))
+    first = views(images, keys(40, seed=1))
+    views(noise(3, 30, 30), keys(3))  # whatever was drawn before
+    assert same(views(images, keys(40, seed=1)), first)
+    others = [keys(40, seed=2), keys(40, seed=1, epoch=1), keys(40, seed=1, first=40)]
+    others.append(keys(40, seed=1)._replace(copies=torch.ones(40, dtype=torch.long)))
+    assert not any(same(views(images, other), first) for other in others)
 
 
 @pytest.mark.parametrize('twin', [copy.deepcopy, lambda views: pickle.loads(pickle.dumps(views))])
 def test_copies(twin):
     """MMEngine's EMA hook copies the model."""
-    images, views = noise(10, 16, 16), Views(PAIR, seed=1)
-    assert same(views(images, keys(10)), twin(views)(images, keys(10)))
+    images, views = noise(10, 16, 16), Views(PAIR)
+    assert same(twin(views)(images, keys(10)), views(images, keys(10)))
 
 
 def test_nothing_to_save_or_train():
-    views = Views(PAIR, seed=1)
-    views(noise(2, 16, 16))
+    views = Views(PAIR)
+    views(noise(2, 16, 16), keys(2))
     assert not views.state_dict() and not list(views.parameters()) and not list(views.buffers())
 
 
@@ -198,19 +163,17 @@ def test_layout_of_the_input(layout):
             strict=True,
         )
     )[layout]
-    plain, strange = Views(PAIR, seed=1), Views(PAIR, seed=1)
-    assert same(plain(images), strange(odd))
+    assert same(Views(PAIR)(images, keys(12)), Views(PAIR)(odd, keys(12)))
 
 
 def test_large_batches_go_in_pieces(monkeypatch):
     """The CPU works on some images at a time; each still has its own numbers and its own place."""
     monkeypatch.setattr('crld_zoo.views.compose._PIECE', 3 * 16 * 16 * 7)
     images = noise(20, 16, 16)
-    views = Views(dict(plain=[], weak=CROP_FLIP), seed=0)
-    result = views(images)
-    assert torch.equal(result['plain'], images) and len(result['weak']) == 20
-    black = Views(dict(dark=[dict(type='Brightness', low=0, high=1)]), seed=0)(torch.full_like(images, 255))['dark']
-    assert len(black[:, 0, 0, 0].unique()) > 15, 'pieces repeat each other'
+    pieces = Views(dict(DERIVED, plain=[]))(images, keys(20))
+    monkeypatch.undo()
+    assert torch.equal(pieces['plain'], images)
+    assert same(pieces, Views(dict(DERIVED, plain=[]))(images, keys(20)))
 
 
 def test_plugin_operations():
@@ -228,7 +191,7 @@ def test_plugin_operations():
                 b=[dict(type='RandAugment', num_ops=2, pool=[dict(type='Shift', low=3, high=3)])],
             )
         )
-        result = views(torch.zeros(5, 3, 4, 4, dtype=torch.uint8))
+        result = views(torch.zeros(5, 3, 4, 4, dtype=torch.uint8), keys(5))
     finally:
         VIEWS.module_dict.pop('Shift')
     assert (result['a'] == 3).all() and (result['b'] == 6).all()
@@ -239,7 +202,7 @@ def test_plugin_operations():
     [
         ({}, 'a dict with a list of operations'),
         ([dict(type='RandomFlip')], 'a dict with a list of operations'),
-        (dict(weak=dict(type='RandomFlip')), "view 'weak' is a list of operations, or dict"),
+        (dict(weak=dict(type='RandomFlip')), "view 'weak' must be a list of operations, or"),
         (dict(weak='RandomFlip'), "view 'weak' must be a list"),
         (dict(weak=['RandomFlip']), "an operation of view 'weak' must be a dict with a type"),
         (dict(weak=[dict(prob=0.5)]), "view 'weak': .* needs a type"),
@@ -250,17 +213,15 @@ def test_plugin_operations():
         (dict(weak=[dict(type='RandomCrop')]), "view 'weak': .*RandomCrop.*'?size'?"),
         (dict(weak=[dict(type='RandomCrop', size=0)]), "view 'weak': RandomCrop: size must be"),
         (dict(weak=[dict(type=torch.nn.ReLU)]), 'is not a ViewOperation'),
+        (dict(a=dict(of='b', operations=[]), b=[]), "view 'a' is made of 'b', which is not there before it"),
+        (dict(a=dict(of='a', operations=[])), "view 'a' is made of 'a', which is not there before it"),
+        (dict(weak=[], a=dict(of='week', operations=[])), "view 'a' is made of 'week', .* the views are weak, a"),
+        (dict(weak=[], a=dict(of='weak')), "view 'a' must be a list of operations, or dict"),
     ],
 )
 def test_refused_when_built(views, message):
     with pytest.raises(InputError, match=message):
         Views(views)
-
-
-@pytest.mark.parametrize('seed', ['1', 1.5, True])
-def test_impossible_seed(seed):
-    with pytest.raises(InputError, match='seed must be a whole number'):
-        Views(PAIR, seed=seed)
 
 
 @pytest.mark.parametrize(
@@ -270,6 +231,11 @@ def test_impossible_seed(seed):
 def test_unknown_operation(name, near):
     with pytest.raises(UnknownNameError, match=f"view 'strong': unknown view operation '{name}' .*{near}"):
         Views(dict(strong=[dict(type=name)]))
+
+
+def test_views_may_differ_in_size():
+    made = Views(dict(weak=[], small=[dict(type='RandomCrop', size=8)]))(noise(2, 16, 16), keys(2))
+    assert {name: tuple(view.shape) for name, view in made.items()} == dict(weak=(2, 3, 16, 16), small=(2, 3, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -285,4 +251,4 @@ def test_unknown_operation(name, near):
 )
 def test_wrong_images(images, message):
     with pytest.raises(InputError, match=message):
-        Views(PAIR)(images)
+        Views(PAIR)(images, keys(2))

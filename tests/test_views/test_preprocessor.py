@@ -8,8 +8,9 @@ from mmpretrain.models import ClsDataPreprocessor
 from mmpretrain.structures import DataSample
 
 from crld_zoo.errors import InputError
-from crld_zoo.views import ViewPreprocessor
-from crld_zoo.views.preprocessor import targets
+from crld_zoo.views import ViewPreprocessor, Views
+
+from .conftest import keys
 
 MEAN, STD = [120.0, 110.0, 100.0], [60.0, 61.0, 62.0]
 VIEWS = dict(
@@ -38,7 +39,7 @@ def test_one_tensor_is_the_weak_view_in_training_and_alone_in_evaluation():
 
 def test_a_multi_view_pipeline_gives_named_views():
     weak, strong = images(), images()
-    data = dict(inputs=[list(weak), list(strong)], data_samples=[DataSample().set_gt_label(0) for _ in weak])
+    data = dict(inputs=[list(weak), list(strong)], data_samples=[DataSample().set_gt_label(1) for _ in weak])
     views = ViewPreprocessor(MEAN, STD)(data, training=True)['inputs']
     torch.testing.assert_close(views['weak'], expected(weak))
     torch.testing.assert_close(views['strong'], expected(strong))
@@ -56,100 +57,115 @@ def test_it_normalizes_as_mmpretrain_does():
 
 def test_views_are_made_of_one_batch():
     preprocessor = ViewPreprocessor(MEAN, STD, views=VIEWS, seed=0)
-    views = preprocessor(dict(inputs=images(), data_samples=torch.zeros(5).long()), training=True)['inputs']
+    views = preprocessor(dict(inputs=images(), data_samples=torch.zeros(5, dtype=torch.long)), training=True)['inputs']
     assert list(views) == ['weak', 'strong']
     assert views['weak'].shape == views['strong'].shape == (5, 3, 8, 8)
     assert not torch.equal(views['weak'], views['strong'])
 
 
 def test_views_that_nobody_needs_are_not_made():
-    data = dict(inputs=images(), data_samples=torch.zeros(5).long())
+    data = dict(inputs=images(), data_samples=torch.zeros(5, dtype=torch.long))
     both, one = (ViewPreprocessor(MEAN, STD, views=VIEWS, seed=0) for _ in range(2))
     one.needed_views = ('weak',)
     views = one(data, training=True)['inputs']
     assert list(views) == ['weak']
     assert torch.equal(views['weak'], both(data, training=True)['inputs']['weak'])
-    multi_view = dict(inputs=[list(images()), list(images())], data_samples=torch.zeros(5).long())
+    multi_view = dict(inputs=[list(images()), list(images())], data_samples=None)
     assert list(one(multi_view, training=True)['inputs']) == ['weak']
 
 
 def test_cropped_views_are_finished_on_the_device():
     preprocessor = ViewPreprocessor(MEAN, STD, views=dict(strong=[dict(type='Cutout')]), seed=0)
     weak, strong = images(), torch.zeros(5, 3, 8, 8, dtype=torch.uint8)
-    data = dict(inputs=[list(weak), list(strong)], data_samples=torch.zeros(5).long())
+    data = dict(inputs=[list(weak), list(strong)], data_samples=torch.zeros(5, dtype=torch.long))
     views = preprocessor(data, training=True)['inputs']
     torch.testing.assert_close(views['weak'], expected(weak))
     assert not torch.allclose(views['strong'], expected(strong)), 'Cutout fills some of the black images with gray'
 
 
-def test_views_follow_the_keys_and_not_the_history():
-    def view(preprocessor, epoch):
-        keys = torch.stack([torch.zeros(5), torch.full((5,), epoch), torch.arange(5), torch.zeros(5)], dim=1).long()
-        data = dict(inputs=batch, data_samples=torch.zeros(5).long(), sample_keys=keys)
-        return preprocessor(data, training=True)['inputs']['strong']
+def test_the_views_follow_the_keys_and_not_the_history():
+    batch = dict(inputs=images(), data_samples=torch.arange(5))
 
-    batch = images()
+    def view(preprocessor, **place):
+        return preprocessor(dict(batch, keys=keys(5, **place)), training=True)['inputs']['strong']
+
     first, resumed = (ViewPreprocessor(MEAN, STD, views=VIEWS) for _ in range(2))
-    history = [view(first, epoch) for epoch in range(3)]
-    assert torch.equal(view(resumed, 2), history[2])
+    history = [view(first, seed=3, epoch=epoch) for epoch in range(3)]
+    assert torch.equal(view(resumed, seed=3, epoch=2), history[2])
     assert not torch.equal(history[1], history[2])
-    assert not torch.equal(view(ViewPreprocessor(MEAN, STD, views=VIEWS, seed=1), 2), history[2])
+    expected_views = Views(VIEWS)(batch['inputs'], keys(5, seed=3, epoch=2))
+    torch.testing.assert_close(history[2], expected(expected_views['strong']))
 
 
-@pytest.mark.parametrize('collated', [True, False])
-def test_who_names_the_views_gets_the_keys(collated):
-    rows = torch.tensor([[7, 3, number, 0] for number in (11, 5)])
-    data = dict(inputs=images(2), data_samples=torch.zeros(2).long(), sample_keys=rows if collated else list(rows))
+def test_its_own_seed_overrides_the_keys():
+    batch = dict(inputs=images(), data_samples=torch.arange(5))
+    made = [
+        ViewPreprocessor(MEAN, STD, views=VIEWS, seed=own)(dict(batch, keys=keys(5, seed=seed)), training=True)
+        for own, seed in ((9, 1), (9, 2), (None, 9))
+    ]
+    for other in made[1:]:
+        assert torch.equal(made[0]['inputs']['strong'], other['inputs']['strong'])
+    assert [result['keys'].seed for result in made] == [9, 9, 9]
+    with pytest.raises(InputError, match='seed must be a whole number'):
+        ViewPreprocessor(MEAN, STD, seed=1.5)
+
+
+def test_the_keys_go_on_to_the_model():
     preprocessor = ViewPreprocessor(MEAN, STD, views=VIEWS)
-    assert 'keys' not in preprocessor(data, training=True)
-    preprocessor.needed_views = ('weak',)
-    keys = preprocessor(data, training=True)['keys']
-    assert keys.samples.tolist() == [11, 5] and keys.epoch.tolist() == [3, 3] and keys.seed.tolist() == [7, 7]
-    del data['sample_keys']
-    assert preprocessor(data, training=True)['keys'] is None
+    batch = dict(inputs=images(), data_samples=torch.arange(5), keys=keys(5, first=7))
+    assert preprocessor(batch, training=True)['keys'].samples.tolist() == [7, 8, 9, 10, 11]
+    assert preprocessor(dict(batch, keys=None), training=True)['keys'] is None
+    assert 'keys' not in preprocessor(batch, training=False)
 
 
-def with_labels(*labels) -> list[DataSample]:
-    return [DataSample().set_gt_label(label) for label in labels]
+def test_a_batch_without_keys_follows_a_counter_of_the_preprocessor(monkeypatch):
+    batch = dict(inputs=images(), data_samples=torch.arange(5))
+
+    def three(seed: int, rank: int = 0) -> list[torch.Tensor]:
+        monkeypatch.setattr('crld_zoo.views.preprocessor.get_rank', lambda: rank)
+        torch.manual_seed(seed)
+        preprocessor = ViewPreprocessor(MEAN, STD, views=VIEWS)
+        before = torch.get_rng_state()
+        views = [preprocessor(batch, training=True)['inputs']['strong'] for _ in range(3)]
+        assert torch.equal(before, torch.get_rng_state()), "torch's stream was drawn from"
+        return views
+
+    first, again, *others = three(5), three(5), three(6), three(5, rank=1)
+    assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+    assert not torch.equal(first[0], first[1])
+    assert not any(torch.equal(first[0], other[0]) for other in others)
 
 
-@pytest.mark.parametrize(
-    ('labels', 'sentence'),
-    [
-        (with_labels([0, 2], [1]), 'a sample has 2 labels'),
-        (with_labels([0, 2], []), 'labels, and a classifier learns one class an image'),
-        (torch.eye(3).long(), 'these are int64 of shape'),
-        (torch.zeros(3, 1).long(), 'these are int64 of shape'),
-        (torch.tensor([[1.0, 1.0, 0.0]]), 'rows of numbers that do not sum to 1'),
-        (torch.tensor([[1.5, -0.5, 0.0]]), 'rows of numbers that do not sum to 1'),
-        (torch.tensor([0.0, 1.0]), 'these are float32 of shape'),
-        (torch.tensor([0, -100]), 'these are -100, and only -1 has a meaning below 0'),
-        (torch.tensor([True, False]), 'these are bool of shape'),
-    ],
-    ids=['two', 'two and none', 'one-hot', 'a column', 'sum 2', 'below 0', 'float', '-100', 'bool'],
-)
-def test_labels_that_are_not_one_class_an_image_are_refused(labels, sentence):
-    with pytest.raises(InputError, match=sentence):
-        targets(labels)
+def test_views_derived_from_a_view_that_nobody_needs():
+    views = dict(VIEWS, rotated=dict(of='weak', operations=[dict(type='Rotations')]))
+    preprocessor = ViewPreprocessor(MEAN, STD, views=views)
+    preprocessor.needed_views = ('rotated',)
+    batch = dict(inputs=images(), data_samples=torch.arange(5), keys=keys(5))
+    made = preprocessor(batch, training=True)['inputs']
+    assert {name: tuple(view.shape) for name, view in made.items()} == dict(rotated=(15, 3, 8, 8))
+    preprocessor.needed_views = None
+    assert torch.equal(preprocessor(batch, training=True)['inputs']['rotated'], made['rotated'])
+    crops = dict(inputs=[list(images()), list(images())], data_samples=torch.arange(5), keys=keys(5))
+    of_pipeline = ViewPreprocessor(MEAN, STD, views=dict(rotated=views['rotated']))(crops, training=True)['inputs']
+    assert list(of_pipeline) == ['weak', 'strong', 'rotated']
+    assert torch.equal(of_pipeline['rotated'][0], of_pipeline['weak'][0].rot90(1, (1, 2)))
 
 
-def test_labels_have_one_form():
-    assert targets(with_labels(2, 0)).tolist() == targets(torch.tensor([2, 0], dtype=torch.int32)).tolist() == [2, 0]
-    assert targets(torch.tensor([-1, 0])).tolist() == [-1, 0]
-    mixed = torch.tensor([[0.25, 0.75], [1.0, 0.0]])
-    assert targets(mixed) is mixed
-    assert torch.equal(targets([DataSample().set_gt_score(row) for row in mixed]), mixed)
-
-
-@pytest.mark.parametrize('options', [dict(mean=[0.5] * 3, std=[0.25] * 3), dict(mean=[0.0] * 3, std=[0.99, 0.9, 0.5])])
-def test_a_normalization_on_the_scale_of_0_to_1_is_refused(options):
-    with pytest.raises(InputError, match='on the scale 0-1.*multiply both by 255'):
-        ViewPreprocessor(**options)
+def test_labels_have_one_form_in_training_and_stay_as_they_are_in_evaluation():
+    samples = [DataSample().set_gt_label(label) for label in (3, 1, -1, 0, 2)]
+    preprocessor = ViewPreprocessor(MEAN, STD)
+    assert preprocessor(dict(inputs=images(), data_samples=samples), True)['data_samples'].tolist() == [3, 1, -1, 0, 2]
+    evaluated = preprocessor(dict(inputs=images(), data_samples=samples), False)['data_samples']
+    assert [type(sample) for sample in evaluated] == [DataSample] * 5
+    with pytest.raises(InputError, match='only training images may lack one'):
+        preprocessor(dict(inputs=images(), data_samples=torch.tensor([0, 1, -1, 0, 2])), False)
+    with pytest.raises(InputError, match='5 images, but 4 labels'):
+        preprocessor(dict(inputs=images(), data_samples=samples[:4]), True)
 
 
 def test_channels_last_changes_the_memory_format_alone():
     batch = images()
-    data = dict(inputs=batch, data_samples=torch.zeros(5).long())
+    data = dict(inputs=batch, data_samples=torch.zeros(5, dtype=torch.long))
     last = ViewPreprocessor(MEAN, STD, channels_last=True)(data)['inputs']
     assert last.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(last, expected(batch))
@@ -173,6 +189,18 @@ def test_other_batches_are_refused(inputs, training, message):
         ViewPreprocessor(MEAN, STD)(dict(inputs=inputs, data_samples=None), training)
 
 
-def test_impossible_normalization_is_refused():
-    with pytest.raises(InputError, match='finite numbers, the std above zero|three numbers each'):
-        ViewPreprocessor(MEAN, [0.0, 1.0, 1.0])
+@pytest.mark.parametrize(
+    ('mean', 'std', 'message'),
+    [
+        (MEAN, [0.0, 1.0, 1.0], 'the std above zero'),
+        (MEAN, [1.0, 1.0], 'three numbers each'),
+        (
+            [0.485, 0.456, 0.406],
+            [0.229, 0.224, 0.225],
+            'of ViewPreprocessor is on the scale 0-1: .* multiply both by 255',
+        ),
+    ],
+)
+def test_impossible_normalization_is_refused(mean, std, message):
+    with pytest.raises(InputError, match=message):
+        ViewPreprocessor(mean, std)

@@ -10,6 +10,8 @@ from crld_zoo.errors import InputError, UnknownNameError
 from crld_zoo.registry import VIEWS
 from crld_zoo.views import FIXMATCH_POOL, PoolOperation, RandAugment
 
+from .conftest import draw
+
 RANGES = dict(
     AutoContrast=None,
     Brightness=(0.05, 0.95),
@@ -56,7 +58,7 @@ def test_drawn_equally_often_with_uniform_magnitudes(monkeypatch):
     for operation in augment.pool:
         monkeypatch.setattr(operation, 'prepare', spied(operation))
     images = torch.zeros(100_000, 3, 1, 1, dtype=torch.uint8)
-    augment(images, torch.Generator().manual_seed(7))
+    augment(images, draw(augment, images, 7))
 
     seen = {name: torch.cat(magnitudes) for name, magnitudes in seen.items()}
     assert sum(map(len, seen.values())) == 200_000
@@ -72,7 +74,7 @@ def test_drawn_equally_often_with_uniform_magnitudes(monkeypatch):
 
 def test_rounds_are_independent():
     augment = RandAugment(num_ops=2)
-    uniform = augment.draw(torch.zeros(100_000, 3, 1, 1, dtype=torch.uint8), torch.Generator().manual_seed(3))
+    uniform = draw(augment, torch.empty(100_000), 3)
     (first, second), positions = augment.plan(uniform)
     together = torch.bincount(first * 14 + second, minlength=196)
     assert stats.chisquare(together.tolist()).pvalue > P_VALUE
@@ -103,7 +105,7 @@ def test_both_ways_agree(count, pool):
     augment = RandAugment(num_ops=1, pool=pool)
     images = torch.randint(0, 256, (count, 3, 19, 24), dtype=torch.uint8)
     for _ in range(5):
-        uniform = augment.draw(images)
+        uniform = draw(augment, images)
         (choice,), (position,) = augment.plan(uniform)
         grouped, masked = augment._by_group(images, choice, position), augment._by_mask(images, choice, position)
         assert torch.equal(grouped, masked)
@@ -115,7 +117,7 @@ def test_large_images_are_finished_one_by_one(count, pool, monkeypatch):
     """In the same pictures as by group, over several rounds."""
     augment = RandAugment(num_ops=3, pool=pool)
     images = torch.randint(0, 256, (count, 3, 19, 24), dtype=torch.uint8)
-    before, uniform = images.clone(), augment.draw(images)
+    before, uniform = images.clone(), draw(augment, images)
     expected = augment.transform(images, uniform)
     monkeypatch.setattr('crld_zoo.views.randaugment._LARGE', images[0].numel() - 1)
     monkeypatch.setattr(augment, '_by_group', None)
@@ -146,7 +148,7 @@ def test_one_operation_for_each_image(plugin):
 
     augment = RandAugment(num_ops=3, pool=[dict(type='Add', low=10, high=20), dict(type='Add', low=50, high=60)])
     images = torch.arange(40, dtype=torch.uint8).view(40, 1, 1, 1).expand(40, 3, 2, 2)
-    uniform = augment.draw(images)
+    uniform = draw(augment, images)
     choice, position = augment.plan(uniform)
     added = ((choice * 40 + 10) + position * 10).long().sum(0)
     assert torch.equal(augment.transform(images, uniform)[:, 0, 0, 0].long(), torch.arange(40) + added)
@@ -154,14 +156,16 @@ def test_one_operation_for_each_image(plugin):
 
 def test_range_from_config():
     augment = RandAugment(num_ops=1, pool=[dict(type='Brightness', low=0, high=0)])
-    assert not augment(torch.full((4, 3, 5, 5), 200, dtype=torch.uint8)).any()
+    images = torch.full((4, 3, 5, 5), 200, dtype=torch.uint8)
+    assert not augment(images, draw(augment, images)).any()
 
 
 def test_number_of_operations(monkeypatch):
     augment = RandAugment(num_ops=5, pool=['Identity'])
     calls = []
     monkeypatch.setattr(augment.pool[0], 'prepare', lambda images, magnitude: calls.append(len(images)) or images)
-    augment(torch.zeros(8, 3, 4, 4, dtype=torch.uint8))
+    images = torch.zeros(8, 3, 4, 4, dtype=torch.uint8)
+    augment(images, draw(augment, images))
     assert calls == [8] * 5
 
 
