@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
@@ -65,10 +65,13 @@ class Networks(NamedTuple):
     Attributes:
         student: The student, before training.
         teacher: The teacher's network, before anything is folded into it; None where there is none.
+        teacher_norms: Finds the batch norm behind each of the teacher's taps ``'stageN:pre'``, in the order of the
+            stages; an error where a stage ends with none.
     """
 
     student: nn.Module
-    teacher: nn.Module | None
+    teacher: nn.Module | None = None
+    teacher_norms: Callable[[], Sequence[nn.Module]] = tuple
 
 
 class TrainingData(NamedTuple):

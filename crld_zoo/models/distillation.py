@@ -253,7 +253,8 @@ class Distillation(BaseModel):
                     self.teacher.tap(distiller.teacher_taps, probe[distiller.teacher_views[0]])
                     views = {view: probe[view] for view in distiller.teacher_views}
                     teacher = self._predict(self.teacher.peek, views, None)
-            distiller.setup(student, teacher, Networks(self.student, getattr(self.teacher, 'network', None)))
+            read = () if self.teacher is None else (self.teacher.network, self.teacher.norms)
+            distiller.setup(student, teacher, Networks(self.student, *read))
         self._taps = _Outside(taps)
 
     def _image_size(self, view: str) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from crld_zoo.errors import InputError
-from crld_zoo.networks import Taps, sources
+from crld_zoo.networks import Taps, pre_activation_norms, sources
 from crld_zoo.networks.compilation import compiled
 from crld_zoo.networks.folding import fold_batch_norms
 from crld_zoo.registry import MODELS
@@ -126,6 +126,10 @@ class Teacher(nn.Module):
             )
         self._probe = probe
         self._taps = Taps(self.network, names, self._see(probe))
+
+    def norms(self) -> list[nn.BatchNorm2d]:
+        """The batch norm behind each tap ``'stageN:pre'``, of all stages; to be read before :meth:`optimize`."""
+        return pre_activation_norms(self.network, self._see(self._probe))
 
     _probe: Tensor | None = None
 

@@ -39,6 +39,11 @@ CIFAR = {
     'at': dict(p=2, taps=('stage1', 'stage2', 'stage3'), ce_weight=1, kd_weight=1000),
     'sp': dict(taps=('stage3',), ce_weight=1, kd_weight=3000),
     'nst': dict(taps=('stage1', 'stage2', 'stage3'), ce_weight=1, kd_weight=50),
+    'vid': dict(init_pred_var=5, eps=1e-5, taps=('stage1', 'stage2', 'stage3'), ce_weight=1, kd_weight=1),
+    'catkd': dict(cam_resolution=2, normalize=False, binarize=False, ce_weight=1),
+    'mgd': dict(lambda_mgd=0.15, mask='channel', taps=('stage3',), ce_weight=1, kd_weight=0.0012),
+    'ofd': dict(taps=('stage1:pre', 'stage2:pre', 'stage3:pre'), ce_weight=1, kd_weight=1e-3),
+    'reviewkd': dict(warmup=20, taps=('stage1', 'stage2', 'stage3', 'embedding'), ce_weight=1),
     'ctkd': dict(ce_weight=0.1, kd_weight=0.9),
 }
 IMAGENET = {
@@ -53,9 +58,16 @@ IMAGENET = {
     'dist': dict(beta=1, gamma=1, temperature=1, ce_weight=1, kd_weight=1),
     'wsld': dict(temperature=2, alpha=2.5, ce_weight=1, kd_weight=1),
     'ikl': dict(temperature=1, alpha=1, beta=0.5, t2=1, with_table=True, ce_weight=1, kd_weight=1),
+    'at': dict(p=2, taps=('stage1', 'stage2', 'stage3', 'stage4'), ce_weight=1, kd_weight=1000),
+    'mgd': dict(lambda_mgd=0.15, mask='channel', taps=('stage4',), ce_weight=1, kd_weight=7e-5),
+    'reviewkd': dict(
+        warmup=1, taps=('stage1:pre', 'stage2:pre', 'stage3:pre', 'stage4:pre', 'embedding'), ce_weight=1, kd_weight=1
+    ),
     'ctkd': dict(ce_weight=0.1, kd_weight=0.9),
 }
 OF_A_PAIR = {
+    'reviewkd': {'r56_r20_cifar100': dict(kd_weight=0.6), 'r32x4_r8x4_cifar100': dict(kd_weight=5)},
+    'catkd': {'r56_r20_cifar100': dict(kd_weight=0.7), 'r32x4_r8x4_cifar100': dict(kd_weight=15)},
     'dkd': {
         'r56_r20_cifar100': dict(beta=2),
         'r110_r32_cifar100': dict(beta=2),
@@ -128,6 +140,15 @@ OTHERS_PUBLISHED = dict(
     sp_r32x4_r8x4_cifar100=72.94,
     nst_r56_r20_cifar100=69.60,
     nst_r32x4_r8x4_cifar100=73.30,
+    vid_r56_r20_cifar100=70.38,
+    vid_r32x4_r8x4_cifar100=73.09,
+    mgd_r34_r18_imagenet=71.69,
+    at_r34_r18_imagenet=70.69,
+    ofd_r56_r20_cifar100=70.98,
+    ofd_r32x4_r8x4_cifar100=74.95,
+    reviewkd_r56_r20_cifar100=71.89,
+    reviewkd_r32x4_r8x4_cifar100=75.63,
+    reviewkd_r34_r18_imagenet=71.61,
     tf_nkd_mbv1_imagenet=70.04,
     tf_nkd_mbv2_imagenet=72.08,
     tf_nkd_shuv2_imagenet=69.93,
@@ -186,7 +207,7 @@ def test_schedule(name):
         lr, batch, decay, epochs, milestones = 0.2, 512, 1e-4, 100, [30, 60, 90]
         if says.method == 'mlld':
             lr = 0.1
-        elif says.method in ('nkd', 'tf_nkd'):
+        elif says.method in ('nkd', 'tf_nkd', 'mgd', 'reviewkd'):
             lr, batch = 0.1, 256
     elif 'vitl' in name:
         lr, batch, decay, epochs, milestones = 0.025, 32, 5e-4, 100, [30, 60, 90]

@@ -28,6 +28,11 @@ METHODS = {
     'at': 'AT',
     'sp': 'SP',
     'nst': 'NST',
+    'vid': 'VID',
+    'catkd': 'CATKD',
+    'mgd': 'MGD',
+    'ofd': 'OFD',
+    'reviewkd': 'ReviewKD',
     'ctkd': 'CTKD',
     **{name.lower(): name for name in ('BKL', 'DIST', 'GKD', 'GKL', 'IKL', 'LDRLD', 'RLD', 'WSLD')},
 }

@@ -43,11 +43,16 @@ def predictions(maps: list[Tensor], taps: tuple[str, ...]) -> dict[str, Predicti
     return {'weak': Prediction(logits, dict(zip(taps, maps, strict=True)))}
 
 
-def set_up(distiller: MapDistiller, maps_s: list[Tensor], maps_t: list[Tensor]) -> MapDistiller:
+NETWORKS = Networks(nn.Identity(), nn.Identity())
+
+
+def set_up(
+    distiller: MapDistiller, maps_s: list[Tensor], maps_t: list[Tensor], networks: Networks = NETWORKS
+) -> MapDistiller:
     """The distiller with projections for such maps, in float64."""
     student, teacher = predictions(maps_s, distiller.student_taps), predictions(maps_t, distiller.teacher_taps)
     with torch.no_grad():
-        distiller.setup(student, teacher, Networks(nn.Identity(), nn.Identity()))
+        distiller.setup(student, teacher, networks)
     return distiller.double()
 
 
@@ -78,10 +83,12 @@ def check_row(row: dict, loss: Callable[..., Tensor], distiller: Callable[..., M
     check_gradients(run(module, maps_s, maps_t), row, maps_s)
 
 
-def check_projected_row(row: dict, distiller: MapDistiller, names: Callable[[str], str]) -> MapDistiller:
+def check_projected_row(
+    row: dict, distiller: MapDistiller, names: Callable[[str], str], networks: Networks = NETWORKS
+) -> MapDistiller:
     """A distiller with projections reproduces a reference row; ``names`` are its own names of the row's weights."""
     maps_s, maps_t = maps_of(row)
-    set_up(distiller, maps_s, maps_t)
+    set_up(distiller, maps_s, maps_t, networks)
     parameters = dict(distiller.named_parameters())
     assert {names(name) for name in row['weights']} == parameters.keys()
     with torch.no_grad():

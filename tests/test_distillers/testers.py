@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from crld_zoo.distillers import Distiller, Networks, PairDistiller, Prediction, Progress, TrainingData
 from crld_zoo.errors import InputError
-from crld_zoo.networks import Taps
+from crld_zoo.networks import Taps, pre_activation_norms
 
 ROWS = [
     row
@@ -112,7 +112,8 @@ def networks(num_classes: int) -> Networks:
     """A student and a wider teacher."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(0)
-        return Networks(*(TinyNetwork(widths, num_classes).eval() for widths in ((4, 6, 8, 8), (6, 8, 12, 16))))
+        student, teacher = (TinyNetwork(widths, num_classes).eval() for widths in ((4, 6, 8, 8), (6, 8, 12, 16)))
+    return Networks(student, teacher, lambda: pre_activation_norms(teacher, torch.zeros(2, *IMAGE)))
 
 
 @functools.cache

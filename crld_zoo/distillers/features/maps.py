@@ -146,24 +146,34 @@ class MapDistiller(PairDistiller):
 
     def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
         with torch.autocast(student.logits.device.type, enabled=False):  # projections in full precision too
-            return self.map_loss(*self.maps(student, teacher))
+            maps_s, maps_t = self.maps(student, teacher)
+            if len(maps_s[0]) == 1 and self.training and any(isinstance(m, nn.BatchNorm2d) for m in self.modules()):
+                raise InputError(
+                    f'{type(self).__name__} normalizes over the batch, which has one sample: make it larger, or leave '
+                    'the last batch of an epoch out (drop_last=True).'
+                )
+            return self.map_loss(maps_s, maps_t)
 
     def maps(self, student: Prediction, teacher: Prediction) -> tuple[list[Tensor], list[Tensor]]:
         """The maps of both networks, tokens and embeddings as maps too."""
         return self._of(student, self.student_taps), self._of(teacher, self.teacher_taps)
 
-    def project(self, maps: list[Tensor]) -> list[Tensor]:
-        """The student's maps as the teacher's channels.
+    def built(self) -> nn.ModuleList:
+        """The projections.
 
         Raises:
-            InputError: The projections were never built.
+            InputError: They were never built.
         """
         if self.projections is None:
             raise InputError(
                 f'{type(self).__name__} has projections that depend on the networks: call distiller.setup(student, '
                 'teacher, networks) with predictions of a probe batch, before the optimizer is made.'
             )
-        return [projection(feature) for projection, feature in zip(self.projections, maps, strict=True)]
+        return self.projections
+
+    def project(self, maps: Sequence[Tensor], *args) -> list[Tensor]:
+        """The student's maps through their projections, which are given ``args`` as well."""
+        return [projection(feature, *args) for projection, feature in zip(self.built(), maps, strict=True)]
 
     def _of(self, prediction: Prediction, taps: Sequence[str]) -> list[Tensor]:
         missing = [tap for tap in taps if tap not in prediction.features]

@@ -1,0 +1,3 @@
+"""CATKD with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='CATKD', normalize=False)

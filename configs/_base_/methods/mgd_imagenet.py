@@ -1,0 +1,3 @@
+"""MGD with the hyperparameters of ImageNet."""
+
+distiller = dict(type='MGD')

@@ -1,0 +1,3 @@
+"""OFD with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='OFD')

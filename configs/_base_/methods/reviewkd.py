@@ -1,0 +1,3 @@
+"""ReviewKD with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='ReviewKD')

@@ -1,0 +1,3 @@
+"""VID with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='VID')

@@ -1,0 +1,18 @@
+"""AT, ResNet34 -> ResNet18 on ImageNet.
+
+Source: arXiv 1612.03928 and megvii-research/mdistiller.
+Deviation: none known.
+Published top-1: 70.69 (as the papers give it).
+
+python tools/train.py configs/at/at_r34_r18_imagenet.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r34_r18_imagenet.py',
+    '../_base_/datasets/imagenet.py',
+    '../_base_/schedules/imagenet_100e.py',
+    '../_base_/methods/at_imagenet.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=_base_.distiller)
