@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
-from pathlib import Path
 
 import torch
-from mmengine.dist import all_gather_object, broadcast_object_list, is_main_process
+from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import DataLoader
 
+from crld_zoo.datasets.labels import UnknownLabelsError, labels_of
 from crld_zoo.errors import InputError
-from crld_zoo.files import write_atomically
 from crld_zoo.registry import HOOKS
 from crld_zoo.views import targets
-
-RECORDS = 'teacher_accuracy.json'
-"""The file in the work dir that keeps what was measured."""
-
-SAMPLED = 64
-"""How many items tell one data set from another."""
 
 
 @HOOKS.register_module()
@@ -35,9 +28,8 @@ class TeacherAccuracyHook(Hook):
     one-sided) cannot tell from one that guesses, right with probability ``1/K``, is refused. That of several teachers
     holds for each, and for none whose config asks for random weights.
 
-    The accuracy is measured through the model's own preprocessor, so the teacher sees what it will see in
-    training, without augmentation. It is kept in the work dir by the teacher's weights and the data, so a resumed or
-    repeated run does not measure again.
+    The accuracy is measured through the model's own preprocessor, so the teacher sees what it will see in training,
+    without augmentation. The checkpoints keep it: a resumed run measures again only where teacher or data are others.
 
     Args:
         tolerance: How many points below the teacher's ``expected_top1`` are let pass.
@@ -61,16 +53,13 @@ class TeacherAccuracyHook(Hook):
             runner.logger.warning('the accuracy of the teacher is not checked: there is no val_dataloader')
             return
         loader = runner.val_loop.dataloader
-        path = Path(runner.work_dir, RECORDS)
-        data = _data_digest(loader.dataset)
+        measured = dict(runner.message_hub.get_info('teacher_top1', {}))
         for judged in (teacher, *getattr(teacher, 'teachers', ())):
-            key = hashlib.sha256(f'{judged.fingerprint()} {data}'.encode()).hexdigest()
-            accuracy = _recall(path, key)
-            how = 'measured before'
-            if accuracy is None:
-                accuracy, how = measure_accuracy(model, judged, loader), 'measured'
-                if is_main_process():
-                    _remember(path, key, judged.name, accuracy, len(loader.dataset))
+            key, how = _digest(judged, loader.dataset), 'measured before'
+            if key not in measured:
+                measured[key], how = measure_accuracy(model, judged, loader), 'measured'
+                runner.message_hub.update_info('teacher_top1', measured)
+            accuracy = measured[key]
             expected = '' if judged.expected_top1 is None else f', expected {judged.expected_top1:.2f}'
             runner.logger.info(f'teacher {judged.name}: top-1 {accuracy:.2f} on the validation set ({how}{expected})')
             self._judge(judged, accuracy, len(loader.dataset))
@@ -130,35 +119,9 @@ def measure_accuracy(model: nn.Module, teacher: nn.Module, loader: DataLoader) -
     return 100.0 * in_order[: len(loader.dataset)].double().mean().item()
 
 
-def _data_digest(dataset) -> str:
-    """A digest of a data set: its kind and size, all its labels where it tells them, and some of its items."""
-    digest = hashlib.sha256(f'{type(dataset).__name__} {len(dataset)}'.encode())
-    labels = dataset.get_gt_labels() if hasattr(dataset, 'get_gt_labels') else getattr(dataset, 'labels', ())
-    digest.update(torch.as_tensor(labels).cpu().numpy().tobytes())
-    for index in torch.linspace(0, len(dataset) - 1, min(len(dataset), SAMPLED)).long().tolist():
-        item = dataset[index]
-        label = item['data_samples'] if isinstance(item['data_samples'], Tensor) else item['data_samples'].gt_label
-        for part in (item['inputs'], label):
-            digest.update(part.cpu().contiguous().numpy().tobytes())
+def _digest(teacher: nn.Module, dataset) -> str:
+    """What the accuracy depends on: the teacher and the labelled images, which their number and labels stand for."""
+    digest = hashlib.sha256(f'{teacher.fingerprint()} {len(dataset)}'.encode())
+    with contextlib.suppress(UnknownLabelsError):
+        digest.update(labels_of(dataset).tobytes())
     return digest.hexdigest()
-
-
-def _recall(path: Path, key: str) -> float | None:
-    """What the main process finds in the records: processes on other machines may not see the file."""
-    found = [None]
-    if is_main_process():
-        found = [_read(path).get(key, {}).get('top1')]
-    broadcast_object_list(found)
-    return found[0]
-
-
-def _remember(path: Path, key: str, name: str, accuracy: float, images: int) -> None:
-    records = {**_read(path), key: dict(teacher=name, top1=accuracy, images=images)}
-    write_atomically(json.dumps(records, indent=1).encode(), path)
-
-
-def _read(path: Path) -> dict:
-    try:
-        return json.loads(path.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):  # nothing is lost but the time to measure again
-        return {}
