@@ -27,7 +27,9 @@ class StepParts:
 
     def __init__(self, runner: Runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        self.model, self.optimizer = copy.deepcopy((model, runner.optim_wrapper))
+        memo: dict = {}  # one for both: a copy of the model alone, as an average is, has no distiller
+        self.model, self.optimizer = copy.deepcopy((model, runner.optim_wrapper), memo)
+        self.model.distiller = copy.deepcopy(model.distiller, memo)
         vars(self.optimizer).pop('step', None)  # the schedulers' counter, which would step the original
         self.model.train()
         batch = next(iter(another_loader(runner.train_dataloader)))
@@ -104,7 +106,7 @@ class StepParts:
 def _leaves(prediction):
     return prediction._replace(
         logits=prediction.logits.detach().requires_grad_(),
-        features=tuple(feature.detach() for feature in prediction.features),
+        features={tap: feature.detach() for tap, feature in prediction.features.items()},
     )
 
 

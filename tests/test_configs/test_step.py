@@ -11,8 +11,10 @@ from mmengine.config import Config, ConfigDict
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from mmengine.structures import BaseDataElement
 from torch import nn
 
+from crld_zoo.distillers import Progress
 from crld_zoo.models import Teacher
 from crld_zoo.networks.sources import build_network
 from crld_zoo.registry import METRICS, MODELS
@@ -38,6 +40,7 @@ def small(cfg: Config, images: Path, resize: bool) -> Config:
         elif loader.dataset.type == 'ImageNet':
             classes = sorted(folder.name for folder in (images / 'train').iterdir())
             loader.dataset.update(data_root=str(images), metainfo=dict(classes=classes))
+    _without_weights(cfg.model)
     if cfg.model.get('teacher'):
         cfg.model.teacher.checkpoint = 'random'
         if resize and cfg.train_dataloader.dataset.type == 'ImageNet':
@@ -47,6 +50,17 @@ def small(cfg: Config, images: Path, resize: bool) -> Config:
         _shrink(cfg.val_dataloader)
         _shrink(cfg.model.data_preprocessor)
     return cfg
+
+
+def _without_weights(part) -> None:
+    """Take out the weights that a network's config asks for, which would be downloaded."""
+    if isinstance(part, dict):
+        for key in [
+            key for key, value in part.items() if isinstance(value, dict) and value.get('type') == 'Pretrained'
+        ]:
+            del part[key]
+        for value in part.values():
+            _without_weights(value)
 
 
 def _shrink(part) -> None:
@@ -114,6 +128,7 @@ def test_steps(name, image_folder, networks):
     assert (model.teacher is not None) == model.distiller.needs_teacher
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     model.train()
+    model.distiller.begin(Progress(epoch=1, iteration=0, epochs=2, iterations=2))
     before = versions(model.teacher) if model.teacher is not None else None
 
     batch = model.data_preprocessor(next(iter(train_loader)), True)
@@ -138,5 +153,6 @@ def test_steps(name, image_folder, networks):
         predictions = model.val_step(next(iter(val_loader)))
     for config in cfg.val_evaluator:
         metric = METRICS.build(config)
-        metric.process(None, [p if isinstance(p, dict) else p.to_dict() for p in predictions])
+        metric.dataset_meta = val_loader.dataset.metainfo
+        metric.process(None, [p.to_dict() if isinstance(p, BaseDataElement) else p for p in predictions])
         assert all(0 <= value <= 100 for value in metric.evaluate(BATCH).values())
