@@ -85,11 +85,6 @@ def match_schedule(runner, checkpoint: dict, rebuild: bool) -> None:
     Raises:
         InputError: They differ, and that is not meant or cannot be.
     """
-    seeds = checkpoint['message_hub']['runtime_info'].get('data_seed'), runner.message_hub.get_info('data_seed')
-    if seeds[1] not in (None, seeds[0]):
-        raise InputError(
-            f'the run to resume has data_seed={seeds[0]}, not {seeds[1]}: leave it out, or start a new run.'
-        )
     schedulers, optimizer = runner.param_schedulers or [], checkpoint.get('optimizer')
     if optimizer is None or not isinstance(schedulers, list):  # several optimizers: not what the zoo's models have
         return

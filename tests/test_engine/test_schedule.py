@@ -60,11 +60,6 @@ def test_several_changes_are_named_in_one_error(started, tmp_path):
         )
 
 
-def test_another_seed_of_the_data_is_named(started, tmp_path):
-    with pytest.raises(InputError, match='has data_seed=None, not 3'):
-        go_on(tmp_path, started / 'epoch_2.pth', **{'train_cfg.data_seed': 3})
-
-
 @pytest.mark.parametrize(
     'changes', [{}, {'train_dataloader.batch_size': 2}, {'train_cfg.val_interval': 3}, {'default_hooks.logger': None}]
 )
