@@ -16,3 +16,4 @@ _base_ = [
 ]
 
 model = dict(distiller=_base_.distiller)
+data_preprocessor = dict(image_size=224)  # of the probe that the taps are found with

@@ -17,7 +17,7 @@ from torch import nn
 from crld_zoo.distillers import Progress
 from crld_zoo.models import Teacher
 from crld_zoo.networks.sources import build_network
-from crld_zoo.registry import METRICS, MODELS
+from crld_zoo.registry import DISTILLERS, METRICS, MODELS
 
 from .recipes import LEAVES, load
 
@@ -121,6 +121,8 @@ def test_steps(name, image_folder, networks):
         Runner.build_dataloader(loader, seed=0) for loader in (cfg.train_dataloader, cfg.val_dataloader)
     )
     if cfg.model.get('teacher'):
+        if DISTILLERS.build(cfg.model.distiller.to_dict()).teacher_taps:
+            cfg.model.teacher.fold = False  # many recipes share it, and what a setup reads of it is gone once folded
         cfg.model.teacher = networks.teacher(cfg.model.teacher.to_dict())
     student = cfg.model.student
     cfg.model.student = networks.student(student if isinstance(student, str) else student.to_dict())
