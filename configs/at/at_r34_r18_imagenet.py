@@ -2,7 +2,7 @@
 
 Source: arXiv 1612.03928 and megvii-research/mdistiller.
 Deviation: none known.
-Published top-1: 70.69 (as the papers give it).
+Published top-1: none recorded here.
 
 python tools/train.py configs/at/at_r34_r18_imagenet.py
 """

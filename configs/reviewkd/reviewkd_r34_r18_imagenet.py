@@ -2,7 +2,7 @@
 
 Source: arXiv 2104.09044 and megvii-research/mdistiller.
 Deviation: none known.
-Published top-1: 71.61 (as the papers give it).
+Published top-1: none recorded here.
 
 python tools/train.py configs/reviewkd/reviewkd_r34_r18_imagenet.py
 """
