@@ -11,7 +11,8 @@ _base_ = [
     '../_base_/pairs/r56_r20_cifar100.py',
     '../_base_/datasets/cifar100.py',
     '../_base_/schedules/cifar_240e.py',
+    '../_base_/methods/sum.py',
     '../_base_/default_runtime.py',
 ]
 
-model = dict(distiller=dict(type='Sum', distillers=[dict(type='KD'), dict(type='AT')]))
+model = dict(distiller=_base_.distiller)
