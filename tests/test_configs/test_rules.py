@@ -34,6 +34,7 @@ METHODS = {
     'ofd': 'OFD',
     'reviewkd': 'ReviewKD',
     'ctkd': 'CTKD',
+    'sum': 'Sum',
     **{name.lower(): name for name in ('BKL', 'DIST', 'GKD', 'GKL', 'IKL', 'LDRLD', 'RLD', 'WSLD')},
 }
 DECORATORS = {'crld': 'CRLD', 'ls': 'LogitStandardization'}
