@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
-
 from crld_zoo.views.sheet import write_sheet
 
 from .config import load_config
+from .options import ConfigOptions
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -20,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument('--out', metavar='FILE.png', help='where the sheet goes (default: work_dirs/<name>/views.png)')
     parser.add_argument('--seed', type=int, default=0, help='another seed draws other views (default: 0)')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override options of the config'
+        '--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE', help='override options of the config'
     )
     args = parser.parse_args(argv)
     cfg = load_config(args.config, cfg_options=args.cfg_options)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_distributed
+from mmengine.utils import import_modules_from_strings
 
 from crld_zoo.config_files import read_config
 from crld_zoo.errors import InputError, MissingFileError
 from crld_zoo.registry import DATASETS
 
+from .options import check_names, check_options
 from .processes import join_group
 
 _SAFEGUARDS = dict(
@@ -21,6 +23,15 @@ _SAFEGUARDS = dict(
     teacher_accuracy='TeacherAccuracyHook',
     divergence='DivergenceHook',
     preemption='PreemptionHook',
+)
+# MMEngine adds these by itself, and leaves one out that is None.
+_OF_MMENGINE = (
+    'runtime_info',
+    'timer',
+    'sampler_seed',
+    'logger',
+    'param_scheduler',
+    'checkpoint',
 )
 
 
@@ -48,6 +59,7 @@ def _merge_options(cfg: Config, options: Mapping) -> None:
     for key in options:
         if key.split('.')[0] in ('distiller', 'data_preprocessor'):  # variables that the recipes' bases leave behind
             raise InputError(f'the option {key} changes nothing: say model.{key}.')
+    check_names(cfg, options)
     try:
         cfg.merge_from_dict(dict(options))
     except (TypeError, KeyError, IndexError) as error:
@@ -66,12 +78,14 @@ def prepare(cfg: Config, launcher: str = 'none') -> None:
     _check_accumulation(cfg)
     cfg.launcher = launcher
     cfg.setdefault('default_scope', 'crld_zoo')
+    if cfg.get('custom_imports'):  # what they register is looked for below
+        import_modules_from_strings(**cfg.custom_imports)
     hooks = dict(cfg.get('default_hooks') or {})
     for name, kind in _SAFEGUARDS.items():
         options = hooks.pop(name, {})
         if options is not None:  # None turns one off, as it does for MMEngine's default hooks
             hooks[name] = {'type': kind, **options}
-    cfg.default_hooks = hooks
+    cfg.default_hooks = {name: hook for name, hook in hooks.items() if hook is not None or name in _OF_MMENGINE}
     loop = cfg.get('train_cfg')
     if loop is not None and 'type' not in loop:  # MMEngine would take its own loops then
         loop.type = 'EpochBasedTrainLoop' if loop.pop('by_epoch', True) else 'IterBasedTrainLoop'
@@ -86,6 +100,7 @@ def prepare(cfg: Config, launcher: str = 'none') -> None:
             dataset = loader.get('dataset') or {}
             if dataset.get('device') == 'auto':  # neither works with images on a GPU
                 dataset.device = 'cpu'
+    check_options(cfg)
     if launcher != 'none' and not is_distributed():
         join_group(cfg, launcher)
 

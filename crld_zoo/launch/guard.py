@@ -63,7 +63,9 @@ def _sentence(error: Exception) -> str | None:
     from_worker = text.startswith('Caught ') and 'DataLoader worker' in text
     if from_worker:  # its own words are the last line of the traceback it comes with
         text = text.splitlines()[-1].split('Error: ', 1)[-1]
-    if isinstance(error, InputError):
+    if isinstance(error, InputError) or (
+        isinstance(error, ImportError) and 'install' in text
+    ):  # of an optional package
         return text
     if isinstance(error, OSError) and (error.filename is not None or from_worker):
         remedy = 'make room' if error.errno in NO_ROOM else 'see to this file or folder'

@@ -6,13 +6,13 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
 from mmengine.runner import Runner
 
 from crld_zoo.errors import InputError
 
 from .checks import check_run, load_student_weights
 from .config import check_data, load_config, prepare
+from .options import ConfigOptions
 from .processes import leave_group
 
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('--work-dir', help='where the log goes (default: work_dirs/<name of the config>/test)')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override options of the config'
+        '--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE', help='override options of the config'
     )
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none', help='who started the processes'

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
@@ -18,6 +18,7 @@ from crld_zoo.errors import InputError
 
 from .checks import check_run, load_student_weights
 from .config import check_data, load_config, prepare, use_bf16
+from .options import ConfigOptions
 from .processes import leave_group, on_main
 from .work_dir import occupied
 
@@ -155,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help='override options of the config: model.distiller.temperature=2 train_cfg.max_epochs=10',
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from crld_zoo.launch import prepare
 from crld_zoo.registry import DISTILLERS, MODELS, VIEWS
 
 from .recipes import CONFIGS, LEAVES, load
@@ -201,3 +202,8 @@ def test_two_line_configs_of_the_documents_load(root, tmp_path, document):
         mine = tmp_path / 'mine.py'
         mine.write_text(block.replace("'configs/", f"'{root}/configs/"), encoding='utf-8')
         DISTILLERS.build(Config.fromfile(mine).model.distiller)
+
+
+@pytest.mark.parametrize('name', LEAVES)
+def test_every_option_of_every_part_is_one_that_it_has(name):
+    prepare(load(name))

@@ -110,7 +110,7 @@ def test_a_student_has_an_output_for_every_class(config):
     with pytest.raises(InputError, match='the data of train_dataloader has 3 classes, the student 2 outputs'):
         run_train(config)
     config.write_text(CONFIG.format(outputs=5))
-    run_train(config, work_dir='more')
+    run_train(config, work_dir='more', cfg_options={'experiment_name': 'more'})
     (file,) = (config.parent / 'more').rglob('*.log')
     assert 'the student has 5 outputs for the 3 classes' in file.read_text()
 
@@ -121,7 +121,8 @@ def test_training_starts_from_weights_of_any_layout(config, layout):
     network = build_network('crld_zoo::resnet8', num_classes=3)
     state = network.state_dict()
     torch.save(dict(plain=state, checkpoint=dict(state_dict=state), model=dict(model=state))[layout], 'w.pth')
-    run_train(config, cfg_options={'load_from': 'w.pth', 'optim_wrapper.optimizer.lr': 0.0, 'log_level': 'INFO'})
+    options = {'load_from': 'w.pth', 'optim_wrapper.optimizer.lr': 0.0, 'log_level': 'INFO', 'experiment_name': layout}
+    run_train(config, cfg_options=options)
     trained = torch.load('work_dirs/tree/epoch_1.pth', weights_only=True)['state_dict']
     assert all(
         torch.equal(trained[key], value) for key, value in state.items() if 'running' not in key and 'num_b' not in key

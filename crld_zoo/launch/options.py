@@ -1,0 +1,172 @@
+"""Options of a config: how a command line writes them, and whether they are ones that anything reads."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import Registry
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader
+
+from crld_zoo import registry as registries
+from crld_zoo.errors import InputError, UnknownNameError, nearest_names
+
+# What MMEngine's Runner takes out of a part before it builds it.
+_TAKEN_OUT = {
+    'optim_wrapper': ('constructor', 'paramwise_cfg', 'optimizer'),
+    'param_scheduler': ('convert_to_iter_based', 'epoch_length'),
+    'hooks': ('priority',),
+    'dataloader': ('dataset', 'num_batch_per_epoch', 'disable_subprocess_warning'),
+}
+_BY_DEFAULT = dict(optim_wrapper='OptimWrapper', val_cfg='ValLoop', test_cfg='TestLoop', log_processor='LogProcessor')
+_AT_THE_TOP = {'work_dir', 'custom_imports', 'find_unused_parameters', 'sync_bn', 'allow_other_classes'}
+_OF_THE_RUNNER = {'model_wrapper_cfg', 'runner_type', 'compile', 'activation_checkpointing', 'efficient_conv_bn_eval'}
+
+
+class ConfigOptions(DictAction):
+    """``KEY=VALUE …``: as MMEngine's, and dicts and quoted text as Python writes them; spaces are kept.
+
+    >>> import argparse
+    >>> parser = argparse.ArgumentParser()
+    >>> _ = parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
+    >>> parser.parse_args(['--cfg-options', "a.b={'type': 'KD'}", 'c=1e-3', 'd=[1,2]', "e=it's mine"]).cfg_options
+    {'a.b': {'type': 'KD'}, 'c': 0.001, 'd': [1, 2], 'e': "it's mine"}
+    """
+
+    def __call__(self, parser, namespace, values: Sequence[str], option_string=None) -> None:
+        """Parse all that follows the option."""
+        options = dict(getattr(namespace, self.dest, None) or {})
+        for text in values:
+            key, equals, value = text.partition('=')
+            if not equals or not key:
+                raise InputError(f"{option_string} takes KEY=VALUE, and '{text}' has no '='.")
+            options[key] = _parse(key, value)
+        setattr(namespace, self.dest, options)
+
+
+def _parse(key: str, text: str):
+    if text[:1] in '{\'"' and text:
+        try:
+            return ast.literal_eval(text)
+        except (ValueError, SyntaxError) as error:
+            raise InputError(f'{key}={text} is no Python value ({error}).') from error
+    if not any(character in text for character in ',[]()'):
+        return DictAction._parse_int_float_bool(text)
+    try:
+        return DictAction._parse_iterable(text)
+    except AssertionError as error:
+        raise InputError(f'{key}={text}: {error}.') from error
+
+
+def check_names(cfg: Config, options: Mapping) -> None:
+    """See that each option belongs to something that is there.
+
+    Raises:
+        UnknownNameError: Nothing reads one.
+    """
+    read = {*cfg.keys(), *inspect.signature(Runner).parameters, *_AT_THE_TOP, *_OF_THE_RUNNER} - {'self', 'cfg'}
+    for key in options:
+        first = key.split('.')[0]
+        if first not in read:
+            raise UnknownNameError(
+                f'the option {key} changes nothing: there is no {first} ({nearest_names(first, read)}).'
+            )
+
+
+def check_options(cfg: Config) -> None:
+    """See that every part of a config names something known and gives it options that it has, of possible values.
+
+    Parts that take any option (``**kwargs``) say so themselves when they are built.
+
+    Raises:
+        UnknownNameError: A type, or an option of it, is misspelled; the nearest names are given.
+        InputError: A count below 1 or not whole; half precision on a CPU.
+    """
+    for place, part, registry, extra in _parts(cfg):
+        kind = part.get('type') or _BY_DEFAULT.get(place)
+        module = registry.get(kind) if isinstance(kind, str) else kind
+        if module is None and kind is not None:
+            near = nearest_names(str(kind), _names(registry))
+            raise UnknownNameError(f"{place}.type='{kind}': there is no {registry.name} of this name ({near}).")
+        if module is not None:
+            _check_names_of(place, part, _options_of(module), extra)
+    for place in ('train_cfg.max_epochs', 'train_cfg.max_iters', 'train_cfg.val_interval'):
+        _check_count(cfg, place)
+    for split in ('train', 'val', 'test'):
+        loader = cfg.get(f'{split}_dataloader')
+        if isinstance(loader, dict):
+            _check_count(cfg, f'{split}_dataloader.batch_size')
+            _check_names_of(f'{split}_dataloader', loader, _options_of(DataLoader), _TAKEN_OUT['dataloader'])
+    wrapper = cfg.get('optim_wrapper') or {}
+    half = wrapper.get('type') == 'AmpOptimWrapper' and wrapper.get('dtype') not in ('bfloat16', torch.bfloat16)
+    if half and not torch.cuda.is_available():
+        raise InputError(
+            "optim_wrapper.type='AmpOptimWrapper' computes in float16, which needs a GPU: take 'Bf16OptimWrapper'."
+        )
+
+
+def _parts(cfg: Config) -> Iterator[tuple[str, Mapping, Registry, tuple[str, ...]]]:
+    """Each dict that the Runner builds: its place, itself, where its type is looked up, what is not an option of it."""
+    places = [
+        *((f'{split}_cfg', registries.LOOPS, ()) for split in ('train', 'val', 'test')),
+        ('optim_wrapper', registries.OPTIM_WRAPPERS, _TAKEN_OUT['optim_wrapper']),
+        ('optim_wrapper.optimizer', registries.OPTIMIZERS, ()),
+        ('param_scheduler', registries.PARAM_SCHEDULERS, _TAKEN_OUT['param_scheduler']),
+        *((f'{split}_evaluator', registries.METRICS, ()) for split in ('val', 'test')),
+        ('visualizer', registries.VISUALIZERS, ('name',)),
+        ('visualizer.vis_backends', registries.VISBACKENDS, ()),
+        ('log_processor', registries.LOG_PROCESSORS, ()),
+        ('custom_hooks', registries.HOOKS, _TAKEN_OUT['hooks']),
+        *((f'default_hooks.{name}', registries.HOOKS, _TAKEN_OUT['hooks']) for name in cfg.get('default_hooks') or {}),
+    ]
+    for split in ('train', 'val', 'test'):
+        loader = f'{split}_dataloader'
+        places += [(f'{loader}.dataset', registries.DATASETS, ()), (f'{loader}.sampler', registries.DATA_SAMPLERS, ())]
+    for place, registry, extra in places:
+        found = _at(cfg, place)
+        for part in found if isinstance(found, list | tuple) else [found]:
+            if isinstance(part, dict):
+                yield place, part, registry, extra
+
+
+def _at(cfg: Config, place: str):
+    part = cfg
+    for name in place.split('.'):
+        part = part.get(name) if isinstance(part, dict | Config) else None
+    return part
+
+
+def _names(registry: Registry | None) -> set[str]:
+    """What is registered, in the parents too."""
+    return set() if registry is None else {*registry.module_dict, *_names(registry.parent)}
+
+
+def _options_of(module) -> set[str] | None:
+    """What it can be built with; ``**kwargs`` are its base's. None where that does not end."""
+    known = set()
+    for part in inspect.getmro(module) if inspect.isclass(module) else [module]:
+        if inspect.isclass(part) and '__init__' not in vars(part):
+            continue
+        options = inspect.signature(part.__init__ if inspect.isclass(part) else part).parameters.values()
+        known |= {option.name for option in options if option.kind is not option.VAR_POSITIONAL}
+        if not any(option.kind is option.VAR_KEYWORD for option in options):
+            return known - {'self', 'kwargs'}
+    return None
+
+
+def _check_names_of(place: str, part: Mapping, known: set[str] | None, extra: Sequence[str]) -> None:
+    for name in () if known is None else part.keys() - known - {'type', '_scope_', *extra}:
+        near = nearest_names(name, known)
+        raise UnknownNameError(
+            f"{place}.{name}: {part.get('type') or _BY_DEFAULT.get(place, 'it')} has no option '{name}' ({near})."
+        )
+
+
+def _check_count(cfg: Config, place: str) -> None:
+    value = _at(cfg, place)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise InputError(f'{place} must be a whole number of at least 1, not {value!r}.')
