@@ -1,7 +1,7 @@
 """CRLD on MLLD, ResNet50 -> MobileNetV1 on ImageNet.
 
 Source: arXiv 2412.16493 on the MLLD of CVPR 2023.
-Deviation: the schedule is MLLD's.
+Deviation: none known.
 Published top-1: none recorded here.
 
 python tools/train.py configs/crld/mlld+crld_r50_mbv1_imagenet.py

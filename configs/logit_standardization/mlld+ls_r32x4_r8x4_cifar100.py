@@ -1,7 +1,8 @@
 """MLLD on standardized logits, ResNet32x4 -> ResNet8x4 on CIFAR-100.
 
 Source: arXiv 2403.01427 and sunshangquan/logit-standardization-KD.
-Deviation: the published code trains longer (480 epochs or more); this is the schedule of the other methods.
+Deviation: the published code trains longer (480 epochs or more), its steps at 150, 180 and 210 still; this is the
+schedule of the other methods.
 Published top-1: 78.28 (best epoch on the test set).
 
 python tools/train.py configs/logit_standardization/mlld+ls_r32x4_r8x4_cifar100.py

@@ -1,7 +1,8 @@
 """MLLD on standardized logits, ResNet56 -> ResNet20 on CIFAR-100.
 
 Source: arXiv 2403.01427 and sunshangquan/logit-standardization-KD.
-Deviation: the published code trains longer (480 epochs or more); this is the schedule of the other methods.
+Deviation: the published code trains longer (480 epochs or more), its steps at 150, 180 and 210 still; this is the
+schedule of the other methods.
 Published top-1: 72.33 (best epoch on the test set).
 
 python tools/train.py configs/logit_standardization/mlld+ls_r56_r20_cifar100.py

@@ -1,7 +1,8 @@
 """MLLD on standardized logits, WRN-40-2 -> WRN-40-1 on CIFAR-100.
 
 Source: arXiv 2403.01427 and sunshangquan/logit-standardization-KD.
-Deviation: the published code trains longer (480 epochs or more); this is the schedule of the other methods.
+Deviation: the published code trains longer (480 epochs or more), its steps at 150, 180 and 210 still; this is the
+schedule of the other methods.
 Published top-1: 75.56 (best epoch on the test set).
 
 python tools/train.py configs/logit_standardization/mlld+ls_wrn40-2_wrn40-1_cifar100.py

@@ -10,7 +10,7 @@ python tools/train.py configs/mlld/mlld_r50_mbv1_imagenet.py
 _base_ = [
     '../_base_/pairs/r50_mbv1_imagenet.py',
     '../_base_/datasets/imagenet.py',
-    '../_base_/schedules/imagenet_100e_lr0.1.py',
+    '../_base_/schedules/imagenet_100e.py',
     '../_base_/methods/mlld_imagenet.py',
     '../_base_/default_runtime.py',
 ]

@@ -1,8 +1,7 @@
 """NKD, DeiT III-Small -> DeiT-Tiny on ImageNet.
 
 Source: arXiv 2208.10139 and yzd-v/cls_KD.
-Deviation: no Mixup, CutMix and label smoothing, since NKD here takes one class a sample (the code takes the larger
-share of a mixed one).
+Deviation: none known; their code leaves out Mixup and CutMix too.
 Published top-1: 76.68 (as the paper gives it).
 
 python tools/train.py configs/nkd/nkd_deit3-s_deit-t_imagenet.py
@@ -17,7 +16,7 @@ _base_ = [
 ]
 
 model = dict(
-    distiller=dict(_base_.distiller, gamma=1.0),
+    distiller=dict(_base_.distiller, gamma=1.0, label_smoothing=0.1),
 )
 data_preprocessor = dict(batch_augments=None)
 no_decay = {'.cls_token': dict(decay_mult=0.0), '.pos_embed': dict(decay_mult=0.0)}

