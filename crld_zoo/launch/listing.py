@@ -24,19 +24,12 @@ def lines(title: str, entries: dict[str, str]) -> Table:
     return table
 
 
-def marks(grid: Grid) -> Table:
-    """A table with a row for each pair and an x for each method that it has a recipe for."""
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column('TEACHER -> STUDENT', no_wrap=True, style='bold')
-    above = None
-    for name in grid.methods:
-        method, *decorators = name.split('+')
-        words = [f'+{decorator}' for decorator in decorators]
-        table.add_column('\n'.join(words if method == above else [method, *words]), justify='center', no_wrap=True)
-        above = method
-    for (teacher, student), methods in grid.recipes.items():
-        table.add_row(f'{teacher} -> {student}', *('x' if name in methods else '' for name in grid.methods))
-    return table
+def methods_by_pair(grid: Grid) -> dict[str, str]:
+    """For each pair of networks the methods that it has a recipe for."""
+    return {
+        f'{teacher} -> {student}': ' '.join(method for method in grid.methods if method in found)
+        for (teacher, student), found in grid.recipes.items()
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     for kind in args.kinds or KINDS:
         if kind == 'configs':
             for grid in grids(CONFIGS):
-                console.print(config_name(CONFIGS / f'*/METHOD_TEACHER_STUDENT_{grid.dataset}.py'), style='italic')
-                console.print(marks(grid), '')
+                title = config_name(CONFIGS / f'*/METHOD_TEACHER_STUDENT_{grid.dataset}.py')
+                console.print(lines(title, methods_by_pair(grid)), '')
             console.print(lines('other configs', outside_of_grids(CONFIGS)), '')
         else:
             console.print(lines(kind, catalog(kind, CONFIGS)), '')
