@@ -16,7 +16,7 @@ from .catalog import KINDS, Grid, catalog, grids, outside_of_grids
 
 def lines(title: str, entries: dict[str, str]) -> Table:
     """A table of names, each with its line."""
-    table = Table(title=title, title_justify='left', show_header=False, box=None, pad_edge=False)
+    table = Table(title=title or None, title_justify='left', show_header=False, box=None, pad_edge=False)
     table.add_column(no_wrap=True, style='bold')
     table.add_column()
     for name, line in entries.items():
@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if kind == 'configs':
             for grid in grids(CONFIGS):
                 title = config_name(CONFIGS / f'*/METHOD_TEACHER_STUDENT_{grid.dataset}.py')
-                console.print(lines(title, methods_by_pair(grid)), '')
+                console.print(title, lines('', methods_by_pair(grid)), '', sep='\n')
             console.print(lines('other configs', outside_of_grids(CONFIGS)), '')
         else:
             console.print(lines(kind, catalog(kind, CONFIGS)), '')
