@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 
 import pytest
 import torch
@@ -183,3 +184,31 @@ def test_other_values_than_losses_may_be_anything(tmp_path, monkeypatch):
 def test_impossible_options(options):
     with pytest.raises(InputError, match='must be'):
         DivergenceHook(**options)
+
+
+def _one_of_two(rank: int, folder: str) -> None:
+    os.environ['LOCAL_RANK'] = str(rank)
+    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/rendezvous', rank=rank, world_size=2)
+    ddp = dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None))
+    cfg = tiny_run.config(folder, **ddp, **{'default_hooks.divergence.max_skips': 1, 'train_cfg.max_epochs': 2})
+    cfg.launcher, cfg.experiment_name = 'pytorch', 'two'
+    runner = tiny_run.Runner.from_cfg(cfg)
+    network = runner.model.module
+    network.poison = {3: NAN} if rank else {}
+    runner.train()
+    weights = [weight.detach().clone() for weight in network.parameters()]
+    torch.save(
+        dict(weights=weights, iter=runner.iter, skipped=runner.message_hub.get_info('skipped_steps')),
+        f'{folder}/{rank}.pth',
+    )
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_skip_together(tmp_path):
+    torch.multiprocessing.spawn(_one_of_two, (str(tmp_path),), nprocs=2)
+    first, second = (torch.load(tmp_path / f'{rank}.pth') for rank in (0, 1))
+    assert first['iter'] == second['iter'] == 6 and first['skipped'] == second['skipped'] == 1
+    assert all(torch.equal(*pair) for pair in zip(first['weights'], second['weights'], strict=True))
+    assert all(weight.isfinite().all() for weight in first['weights'])
