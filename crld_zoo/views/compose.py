@@ -71,7 +71,7 @@ class Views(nn.Module):
             pipelines.append(_build(name, operations))
         self.names = tuple(views)
         self.pipelines = nn.ModuleList(pipelines)
-        self._draws = {name: _count_draws(pipeline, self._images_before(name)) for name, pipeline in self._items()}
+        self._draws = {name: _draws(self._pipeline(name), self._images_before(name)) for name in self.names}
 
     def size_of(self, view: str) -> tuple[int, int] | None:
         """Height and width that a view comes out in, as far as its operations fix it."""
@@ -97,7 +97,7 @@ class Views(nn.Module):
 
     def draw(self, keys: SampleKeys, names: Sequence[str] | None = None) -> dict[str, Tensor]:
         """The random numbers of the views, float64 ``(draws, N)`` each, on the device of the keys."""
-        return uniform(keys, {name: self._draws[name] for name in (self.names if names is None else names)})
+        return uniform(keys, {name: sum(self._draws[name]) for name in (self.names if names is None else names)})
 
     def make(self, name: str, images: Tensor, uniform: Tensor) -> Tensor:
         """One view for given random numbers.
@@ -116,15 +116,11 @@ class Views(nn.Module):
         piece = max(1, piece_size(images, _PIECE) // before)
         results = []
         with torch.inference_mode():  # saves a fifth: small images spend their time on calling many small operations
-            pieces = images.contiguous().split(piece * before)
-            for part, numbers in zip(pieces, uniform.split(piece, 1), strict=True):
-                copies, place = before, 0
-                for step in pipeline:
-                    own = numbers[place : place + step.draws * copies]
-                    if copies > 1:  # each image of a sample has its own numbers
-                        own = own.unflatten(0, (copies, step.draws)).permute(1, 2, 0).flatten(1)
+            for part, numbers in zip(images.contiguous().split(piece * before), uniform.split(piece, 1), strict=True):
+                for step, own in zip(pipeline, numbers.split(self._draws[name]), strict=True):
+                    if step.draws < len(own):  # several images of each sample, which have their own numbers
+                        own = own.unflatten(0, (-1, step.draws)).permute(1, 2, 0).flatten(1)
                     part = step.transform(part, own)
-                    place, copies = place + step.draws * copies, copies * step.images
                 results.append(part)
         return torch.cat(results)  # outside of that mode, so it is an ordinary tensor
 
@@ -157,9 +153,6 @@ class Views(nn.Module):
                 made[name] = self.make(name, images[name] if ready else images, numbers[name])
         return made
 
-    def _items(self):
-        return zip(self.names, self.pipelines, strict=True)
-
     def _pipeline(self, name: str) -> nn.ModuleList:
         return self.pipelines[self.names.index(name)]
 
@@ -179,10 +172,11 @@ def _source_and_operations(name: str, view: Sequence[dict] | dict) -> tuple[str 
     return view['of'], view['operations']
 
 
-def _count_draws(pipeline: nn.ModuleList, images: int) -> int:
-    draws = 0
+def _draws(pipeline: nn.ModuleList, images: int) -> list[int]:
+    """How many numbers each operation of a view draws for a sample, of which it begins with so many images."""
+    draws = []
     for step in pipeline:
-        draws += step.draws * images
+        draws.append(step.draws * images)
         images *= step.images
     return draws
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor
 
 _GOLDEN = 0x9E3779B97F4A7C15 - 2**64  # SplitMix64's increment and multipliers, as signed numbers: arithmetic wraps
 _FIRST, _SECOND = 0xBF58476D1CE4E5B9 - 2**64, 0x94D049BB133111EB - 2**64
+_STEP = 0xD1342543DE82EF95 - 2**64  # from draw to draw: odd, and no small multiple of the increment
 _COPY_BIT = 40
 
 
@@ -42,10 +44,10 @@ def uniform(keys: SampleKeys, draws: Mapping[str, int]) -> dict[str, Tensor]:
     """Uniform random numbers for the samples of a batch.
 
     SplitMix64 (Steele, Lea and Flood, 2014, "Fast splittable pseudorandom number generators",
-    `doi 10.1145/2714064.2660195 <https://doi.org/10.1145/2714064.2660195>`_, with the mixing function of Vigna's
-    `splitmix64.c <https://prng.di.unimi.it/splitmix64.c>`_), twice: the stream of (seed, epoch, name), whose seed is
-    their BLAKE2b hash, gives each (sample, copy) the seed of its own stream, whose first outputs are the draws. The
-    upper 53 bits are the number.
+    `doi 10.1145/2714064.2660195 <https://doi.org/10.1145/2714064.2660195>`_), with the mixing function of Vigna's
+    `splitmix64.c <https://prng.di.unimi.it/splitmix64.c>`_: a name's stream begins at the BLAKE2b hash of (seed, epoch,
+    name), each (sample, copy) stands at a place of its own in it, and the draws follow from there, in steps of another
+    odd constant. The upper 53 bits are the number.
 
     Args:
         keys: Of the batch, ``N`` samples.
@@ -66,20 +68,22 @@ def uniform(keys: SampleKeys, draws: Mapping[str, int]) -> dict[str, Tensor]:
     """
     if not draws:
         return {}
-    arrays, on = torch, dict(device=keys.samples.device)
-    samples, copies = keys.samples, keys.copies
-    if samples.device.type == 'cpu':  # the same integers and operators; a call of NumPy's costs a third of torch's
-        arrays, on, samples, copies = np, {}, samples.numpy(), copies.numpy()
-    counters = (samples + (copies << _COPY_BIT)) * _GOLDEN
-    states = _mix(arrays.stack([counters + _stream(keys.seed, keys.epoch, name) for name in draws]))
-    places = arrays.arange(1, max(draws.values()) + 1, **on).reshape(-1, 1) * _GOLDEN
-    bits = _mix(
-        arrays.concatenate([state + places[:count] for state, count in zip(states, draws.values(), strict=True)])
-    )
-    bits >>= 11
-    bits &= 2**53 - 1
-    numbers = torch.from_numpy(bits * 2.0**-53) if arrays is np else bits.double().mul_(2.0**-53)
+    rows, samples, copies = _rows(keys.seed, keys.epoch, tuple(draws.items())), keys.samples, keys.copies
+    on_cpu = samples.device.type == 'cpu'
+    if on_cpu:  # the same integers and operators; a call of NumPy's costs a third of torch's
+        samples, copies = samples.numpy(), copies.numpy()
+    else:
+        rows = torch.from_numpy(rows).to(samples.device, non_blocking=True)
+    bits = _mix((samples + (copies << _COPY_BIT)) * _GOLDEN + rows[:, None])
+    bits = _shifted(bits, 11)
+    numbers = torch.from_numpy(bits * 2.0**-53) if on_cpu else bits.double().mul_(2.0**-53)
     return dict(zip(draws, numbers.split([*draws.values()]), strict=True))
+
+
+@lru_cache(maxsize=16)  # the same for all batches of a pass
+def _rows(seed: int, epoch: int, draws: tuple[tuple[str, int], ...]) -> np.ndarray:
+    """Where each draw stands in SplitMix64's sequence, apart from the sample, int64 ``(draws,)``."""
+    return np.concatenate([np.arange(count) * _STEP + _stream(seed, epoch, name) for name, count in draws])
 
 
 def _stream(seed: int, epoch: int, name: str) -> int:
@@ -88,10 +92,17 @@ def _stream(seed: int, epoch: int, name: str) -> int:
 
 
 def _mix(bits):
-    """SplitMix64's mixing function, in place. The masks make the shifts of signed numbers logical ones."""
-    bits ^= (bits >> 30) & (2**34 - 1)
+    """SplitMix64's mixing function, in place, of int64 in NumPy or torch."""
+    bits ^= _shifted(bits, 30)
     bits *= _FIRST
-    bits ^= (bits >> 27) & (2**37 - 1)
+    bits ^= _shifted(bits, 27)
     bits *= _SECOND
-    bits ^= (bits >> 31) & (2**33 - 1)
+    bits ^= _shifted(bits, 31)
     return bits
+
+
+def _shifted(bits, count: int):
+    """Shifted right with zeros coming in, not the sign."""
+    if isinstance(bits, np.ndarray):
+        return (bits.view(np.uint64) >> np.uint64(count)).view(np.int64)
+    return (bits >> count) & (2 ** (64 - count) - 1)

@@ -37,18 +37,19 @@ def targets(data_samples: Tensor | Sequence, *, unlabeled: bool = False) -> Tens
                 [1.0000, 0.0000]])
     """
     labels = data_samples if isinstance(data_samples, Tensor) else _stacked(data_samples)
-    form = f'{str(labels.dtype).removeprefix("torch.")} of shape {tuple(labels.shape)}'
     on_cpu = labels.device.type == 'cpu'
     if labels.is_floating_point():
         if labels.ndim != 2 or labels.shape[1] < 2:
-            raise InputError(f'labels must be class indices (N,) or class probabilities (N, K), but they are {form}.')
+            raise InputError(
+                f'labels must be class indices (N,) or class probabilities (N, K), but they are {_form(labels)}.'
+            )
         if on_cpu and not ((labels >= 0).all() and ((labels.sum(1) - 1).abs() <= _TOLERANCE).all()):
             raise InputError('labels given as class probabilities must be 0 or more and sum to 1 for each image.')
         return labels
     if labels.ndim != 1 or labels.dtype == torch.bool or labels.is_complex():
         raise InputError(
-            f'labels must be class indices (N,), one an image, but they are {form}: give the index of the class, or '
-            'probabilities in floating point.'
+            f'labels must be class indices (N,), one an image, but they are {_form(labels)}: give the index of the '
+            'class, or probabilities in floating point.'
         )
     if on_cpu and len(labels) and (low := int(labels.min())) < 0 and not (unlabeled and low == UNLABELED):
         raise InputError(
@@ -56,6 +57,10 @@ def targets(data_samples: Tensor | Sequence, *, unlabeled: bool = False) -> Tens
             + (', and -1 says that a training image has none.' if unlabeled else '; only training images may lack one.')
         )
     return labels.long()
+
+
+def _form(labels: Tensor) -> str:
+    return f'{str(labels.dtype).removeprefix("torch.")} of shape {tuple(labels.shape)}'
 
 
 def _stacked(samples: Sequence) -> Tensor:
