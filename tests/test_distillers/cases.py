@@ -17,6 +17,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import importlib.util
 import inspect
@@ -30,7 +31,7 @@ from crld_zoo.distillers import Distiller, PairDistiller
 from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS
 
-from .testers import Batch, needed, prepared
+from .testers import Batch, needed, prepared, seeded
 
 TWO_DEEP = ('KD', 'DKD', 'MLLD', 'FitNet')
 """Methods that are run under two decorators; all others under one."""
@@ -105,19 +106,24 @@ def build(case: str) -> Distiller:
 
 def ready(case: str | dict, n: int, k: int, **options) -> tuple[Distiller, Batch]:
     """A case, or a config, as it stands in a training; and a batch. See :func:`prepared`."""
-    config = CASES[case] if isinstance(case, str) else case
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)  # a distiller may draw its parameters when it is built
-        distiller = DISTILLERS.build(copy.deepcopy(config))
-    return prepared(distiller, n, k, rows=rows_of(config), **options)
+    if isinstance(case, str):
+        return copy.deepcopy(_ready(case, n, k, **options))
+    with seeded():  # a distiller may draw its parameters when it is built
+        distiller = DISTILLERS.build(copy.deepcopy(case))
+    return prepared(distiller, n, k, rows=rows_of(case), **options)
+
+
+@functools.cache
+def _ready(case: str, n: int, k: int, **options) -> tuple[Distiller, Batch]:
+    return ready(CASES[case], n, k, **options)
 
 
 def draws(distiller: Distiller, batch: Batch) -> bool:
     """Whether something in its losses is drawn at random."""
-    with torch.random.fork_rng(devices=()):
-        before = torch.random.get_rng_state()
+    with seeded():
+        before = torch.default_generator.get_state()
         distiller(*needed(distiller, batch.predictions()))
-        return not torch.equal(torch.random.get_rng_state(), before)
+        return not torch.equal(torch.default_generator.get_state(), before)
 
 
 PAIRS = [case for case in CASES if isinstance(build(case), PairDistiller)]

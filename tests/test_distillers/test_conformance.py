@@ -32,7 +32,7 @@ from .cases import (
     ready,
     said,
 )
-from .testers import Batch, begin, close, losses, observe, pair, total
+from .testers import Batch, begin, close, losses, observe, pair, statistics, total
 
 every_case = pytest.mark.parametrize('case', CASES)
 every_pair = pytest.mark.parametrize('case', PAIRS)
@@ -67,7 +67,7 @@ def assert_finite_gradients(batch: Batch) -> None:
 
 @every_case
 def test_gives_scalars_that_mmengine_sums_or_logs(case):
-    distiller, batch = ready(case, 5, 4)
+    distiller, batch = ready(case, 6, 5)
     found = losses(distiller, batch)
     for name, value in found.items():
         assert value.shape == () and value.isfinite(), name
@@ -80,7 +80,7 @@ def test_gives_scalars_that_mmengine_sums_or_logs(case):
 @every_case
 def test_what_it_names_is_what_it_uses(case):
     """Its views, its taps, its parameters: each gets a gradient, and no other view does."""
-    distiller, batch = ready(case, 5, 4)
+    distiller, batch = ready(case, 6, 5)
     total(losses(distiller, batch)).backward()
     used = {place for place, gradient in batch.gradients().items() if gradient is not None}
     assert {view for view, _ in used} == set(distiller.student_views)
@@ -90,7 +90,7 @@ def test_what_it_names_is_what_it_uses(case):
 
 
 @every_pair
-@pytest.mark.parametrize('shape', [(1, 2), (1, 9), (6, 2), (4, 7)], ids=str)
+@pytest.mark.parametrize('shape', [(1, 2), (4, 7)], ids=str)
 def test_pair_loss_has_one_value_a_sample(case, shape):
     distiller, batch = ready(case, *shape, steps=0)
     try:
@@ -101,7 +101,7 @@ def test_pair_loss_has_one_value_a_sample(case, shape):
 
 @pytest.mark.parametrize('case', [case for case in PAIRS if case.count('(') < 2])
 def test_crld_of_identical_views_is_the_pair_loss(case):
-    distiller, batch = ready(case, 7, 5)
+    distiller, batch = ready(case, 6, 5)
     if draws(distiller, batch):
         return
     decorated = CRLD(distiller, ce_weight=0.0, wv_weight=0.5, cv_weight=0.0, tau_w=0.0, tau_s=0.0)
@@ -123,15 +123,19 @@ def _own_views(distiller: PairDistiller, student, teacher):
 
 
 @pytest.mark.parametrize('case', [case for case in PAIRS if case.count('(') < 2])
-@pytest.mark.parametrize('mask_by', ['term', 'target_view'])
-def test_empty_mask_gives_0_with_a_live_graph(case, mask_by):
-    distiller, batch = ready(case, 6, 5, scale=0.5)
-    decorated = CRLD(distiller, ce_weight=0.0, tau_w=1.0, tau_s=1.0, mask_by=mask_by)
-    found = losses(decorated, batch)
-    assert found['loss_wv'] == found['loss_cv'] == found['keep_weak'] == found['keep_strong'] == 0
-    (found['loss_wv'] + found['loss_cv']).backward()
-    gradients = [gradient for gradient in batch.gradients().values() if gradient is not None]
-    assert gradients and not any(gradient.any() for gradient in gradients)
+def test_empty_mask_gives_0_with_a_live_graph(case):
+    distiller, batch = ready(case, 6, 5)
+    batch = batch.map(lambda leaf, view, name: leaf / 8 if name == 'logits' else leaf)  # no teacher is quite sure
+    for mask_by in ('term', 'target_view'):
+        found = losses(CRLD(distiller, ce_weight=0.0, tau_w=1.0, tau_s=1.0, mask_by=mask_by), batch)
+        assert found['loss_wv'] == found['loss_cv'] == found['keep_weak'] == found['keep_strong'] == 0
+        (found['loss_wv'] + found['loss_cv']).backward()
+        gradients = [gradient for gradient in batch.gradients().values() if gradient is not None]
+        assert gradients and not any(gradient.any() for gradient in gradients)
+
+
+COURSES: dict[str, Tensor] = {}
+"""Those of the defaults, by config."""
 
 
 def course(config: dict) -> Tensor:
@@ -165,7 +169,9 @@ def test_every_option_changes_the_result(name, option):
         with pytest.raises(InputError, match="unlabeled='refuse'"):
             pair(distiller, batch)
         return
-    expected, refused = course(base), []
+    if (key := repr(base)) not in COURSES:
+        COURSES[key] = course(base)
+    expected, refused = COURSES[key], []
     for value in values:
         try:
             actual = course(dict(base, **{option: copy.deepcopy(value)}))
@@ -213,11 +219,10 @@ def extreme(distiller: Distiller, batch: Batch, gap: float, dtype: torch.dtype) 
 
 
 @every_case
-@pytest.mark.parametrize('classes', [2, 5])
 @pytest.mark.parametrize(
-    ('gap', 'dtype'),
-    [(1000.0, torch.float32), (100.0, torch.bfloat16), (100.0, torch.float16)],
-    ids=['fp32', 'bf16', 'fp16'],
+    ('gap', 'dtype', 'classes'),
+    [(1000.0, torch.float32, 2), (1000.0, torch.float32, 5), (100.0, torch.bfloat16, 5), (100.0, torch.float16, 2)],
+    ids=['fp32-2', 'fp32-5', 'bf16-5', 'fp16-2'],
 )
 def test_finite_at_extreme_inputs(case, gap, dtype, classes):
     distiller, batch = ready(case, 6, classes, dtype=torch.float32)
@@ -252,25 +257,25 @@ def test_finite_for_a_student_that_equals_its_teacher(case):
 @every_pair
 def test_split_and_stacked_batches(case):
     """A per-sample loss does not see the other samples; one that does must say so."""
-    distiller, batch = ready(case, 8, 5)
+    distiller, batch = ready(case, 6, 5)
     if draws(distiller, batch):
         return
     whole = pair(distiller, batch)
     parts = torch.cat([pair(distiller, batch[:3]), pair(distiller, batch[3:])])
     if distiller.per_sample:
         close(parts, whole, rtol=1e-12)
-        close(torch.cat([pair(distiller, batch[i : i + 1]) for i in range(8)]), whole, rtol=1e-12)
+        close(torch.cat([pair(distiller, batch[i : i + 1]) for i in range(6)]), whole, rtol=1e-12)
     else:
         assert not torch.allclose(parts, whole, rtol=1e-6), 'per_sample=False, yet each sample stands alone'
 
 
 @pytest.mark.parametrize('case', [case for case in PER_SAMPLE_PAIRS if case.count('(') < 2])
 def test_crld_does_not_change_when_the_batch_is_split(case):
-    distiller, batch = ready(case, 8, 5)
+    distiller, batch = ready(case, 6, 5)
     if draws(distiller, batch):
         return
     decorated = CRLD(distiller, tau_w=0.6, tau_s=0.4)
-    whole, first, second = (losses(decorated, batch[rows]) for rows in (slice(None), slice(0, 4), slice(4, 8)))
+    whole, first, second = (losses(decorated, batch[rows]) for rows in (slice(None), slice(0, 3), slice(3, 6)))
     for name, value in whole.items():
         close((first[name] + second[name]) / 2, value, rtol=1e-12)
 
@@ -292,16 +297,17 @@ def test_no_gradient_reaches_the_teacher(case):
 def test_inputs_and_buffers_are_left_as_they_are(case):
     """What a method keeps of a step it keeps in ``observe``; batch norms alone keep their statistics at once."""
     distiller, batch = ready(case, 6, 5)
-    norms = {
-        f'{name}.' for name, module in distiller.named_modules() if isinstance(module, nn.modules.batchnorm._NormBase)
-    }
     tensors = {
-        **{(side, view, name): leaf for side in ('student', 'teacher')
-           for view, leaves in getattr(batch, side).items() for name, leaf in leaves.items()},
-        **{name: value for name, value in distiller.named_buffers() if not name.startswith(tuple(norms))},
+        **{
+            f'{name} of {side} on {view}': leaf
+            for side in ('student', 'teacher')
+            for view, leaves in getattr(batch, side).items()
+            for name, leaf in leaves.items()
+        },
+        **{name: value for name, value in distiller.named_buffers() if name not in statistics(distiller)},
         'target': batch.target,
         'samples': batch.samples,
-    }  # fmt: skip
+    }
     before = {name: (tensor._version, tensor.detach().clone()) for name, tensor in tensors.items()}
     total(losses(distiller, batch)).backward()
     for name, (version, value) in before.items():
@@ -309,15 +315,16 @@ def test_inputs_and_buffers_are_left_as_they_are(case):
 
 
 @every_case
-@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16], ids=['fp32', 'bf16', 'fp16'])
-def test_computed_in_fp32_under_autocast(case, dtype):
+def test_computed_in_fp32_under_autocast(case):
     """What convolves features by itself relies on :class:`Distillation`, which suspends autocast around it."""
-    distiller, batch = ready(case, 6, 5, dtype=dtype)
+    distiller, wide = ready(case, 6, 5, dtype=torch.float32)
     projects = any(value.dim() > 1 for value in distiller.parameters())
-    with torch.autocast('cpu', dtype=torch.bfloat16, enabled=not projects):
-        found = losses(distiller, batch)
-    assert all(value.dtype == torch.float32 for value in found.values())
-    torch.testing.assert_close(found, losses(distiller, batch.to(torch.float32)), rtol=0, atol=0)
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        batch = wide.to(dtype)
+        with torch.autocast('cpu', dtype=torch.bfloat16, enabled=not projects):
+            found = losses(distiller, batch)
+        assert all(value.dtype == torch.float32 for value in found.values())
+        torch.testing.assert_close(found, losses(distiller, batch.to(torch.float32)), rtol=0, atol=0)
 
 
 @every_case

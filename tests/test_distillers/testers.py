@@ -8,13 +8,14 @@ The oracles are written with Python's floats and loops, from the formulas, and s
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import inspect
 import itertools
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -104,14 +105,24 @@ class TinyNetwork(nn.Module):
         return self.fc(self.stages(images).mean((2, 3)))
 
 
+@contextlib.contextmanager
+def seeded() -> Iterator[None]:
+    """What is drawn at random on the CPU is drawn from seed 0; ``torch.manual_seed`` costs a millisecond."""
+    state = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(0)
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(state)
+
+
 IMAGE = (3, 16, 16)
 
 
 @functools.cache
 def networks(num_classes: int) -> Networks:
     """A student and a wider teacher."""
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
+    with seeded():
         student, teacher = (TinyNetwork(widths, num_classes).eval() for widths in ((4, 6, 8, 8), (6, 8, 12, 16)))
     return Networks(student, teacher, lambda: pre_activation_norms(teacher, torch.zeros(2, *IMAGE)))
 
@@ -275,8 +286,7 @@ def prepared(
     It was set up with a probe of two images and two small networks, connected with a training set, told the epoch,
     and has seen ``steps`` batches. Its parameters are of the batch's type, at least fp32.
     """
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
+    with seeded():
         probe = random_predictions(distiller, 2, k, seed=seed + 50, dtype=torch.float32, rows=rows)
         with torch.no_grad():
             student, teacher, _ = _detached(probe)
@@ -292,8 +302,7 @@ def prepared(
 
 def losses(distiller: Distiller, batch: Batch) -> dict[str, Tensor]:
     """The losses of a batch; what is random in them is drawn from seed 0."""
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
+    with seeded():
         return distiller(*needed(distiller, batch.predictions()))
 
 
@@ -301,8 +310,7 @@ def pair(distiller: PairDistiller, batch: Batch, student_view: str = '', teacher
     """The pair loss ``(N,)`` of a batch, of the distiller's own views unless others are named."""
     student, teacher, target = batch.predictions()
     student_view, teacher_view = student_view or distiller.student_view, teacher_view or distiller.teacher_view
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(0)
+    with seeded():
         return distiller.pair(student[student_view], teacher[teacher_view], target)
 
 
@@ -311,6 +319,16 @@ def observe(distiller: Distiller, batch: Batch) -> None:
     losses(distiller, batch)
     with torch.no_grad():
         distiller.observe(*needed(distiller, _detached(batch)))
+
+
+def statistics(distiller: Distiller) -> set[str]:
+    """The buffers of batch norms, which follow a rule of their own."""
+    return {
+        f'{path}.{name}' if path else name
+        for path, module in distiller.named_modules()
+        if isinstance(module, nn.modules.batchnorm._NormBase)
+        for name, _ in module.named_buffers(recurse=False)
+    }
 
 
 def _detached(batch: Batch) -> tuple[Views, Views, Tensor]:

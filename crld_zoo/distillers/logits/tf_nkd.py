@@ -47,6 +47,7 @@ class TfNKD(Distiller):
     """
 
     needs_teacher = False
+    per_sample = False  # the batch's mean probability is part of each weight
 
     def __init__(self, ce_weight: float = 1.0, kd_weight: float = 1.0, **options) -> None:
         super().__init__(ce_weight=ce_weight, **options)

@@ -1,0 +1,62 @@
+"""Every distiller on two processes with half a batch each, against one process with all of it."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import crld_zoo  # noqa: F401  a spawned process imports this module alone
+
+from .cases import CASES, build, draws, ready, rows_of
+from .testers import begin, losses, observe, prepared, random_predictions, statistics
+
+SIZE = 8
+STEPS = 3
+ONE_DEEP = [case for case in CASES if case.count('(') < 2]
+
+
+def course(case: str, rank: int = 0, world_size: int = 1) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The losses of some steps on a process's share of each batch, and the buffers after them."""
+    torch.default_generator.manual_seed(0)
+    distiller, _ = prepared(build(case), SIZE, 5, steps=0, rows=rows_of(CASES[case]))
+    share = SIZE // world_size
+    found = {}
+    for step in range(STEPS):
+        begin(distiller, step + 1)
+        whole = random_predictions(distiller, SIZE, 5, seed=step, rows=rows_of(CASES[case]))
+        batch = whole[rank * share : (rank + 1) * share]
+        found |= {f'{name} of step {step}': value.detach() for name, value in losses(distiller, batch).items()}
+        observe(distiller, batch)
+    own = {name: value.clone() for name, value in distiller.named_buffers() if name not in statistics(distiller)}
+    return found, own
+
+
+def work(rank: int, folder) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
+    torch.save({case: course(case, rank, 2) for case in ONE_DEEP}, folder / f'{rank}.pt')
+    torch.distributed.destroy_process_group()
+
+
+@pytest.fixture(scope='module')
+def processes(tmp_path_factory):
+    """What each of two processes found of all distillers."""
+    folder = tmp_path_factory.mktemp('processes')
+    torch.multiprocessing.spawn(work, (folder,), nprocs=2)
+    return [torch.load(folder / f'{rank}.pt') for rank in range(2)]
+
+
+@pytest.mark.parametrize('case', ONE_DEEP)
+def test_two_processes_are_as_one(case, processes):
+    """Their mean losses are one process's where each sample stands alone; what they remember is the same everywhere."""
+    (first, kept), (second, also_kept) = (each[case] for each in processes)
+    whole, remembered = course(case)
+    for name, value in remembered.items():
+        torch.testing.assert_close(kept[name], also_kept[name], rtol=0, atol=0, msg=f'{name} differs between processes')
+        torch.testing.assert_close(kept[name], value, rtol=1e-12, atol=1e-12, msg=lambda m, name=name: f'{name}: {m}')
+    if build(case).per_sample and not draws(*ready(case, 6, 5)):
+        for name, value in whole.items():
+            torch.testing.assert_close(
+                (first[name] + second[name]) / 2, value, rtol=1e-10, atol=1e-12, msg=lambda m, name=name: f'{name}: {m}'
+            )
