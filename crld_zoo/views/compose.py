@@ -71,18 +71,19 @@ class Views(nn.Module):
             pipelines.append(_build(name, operations))
         self.names = tuple(views)
         self.pipelines = nn.ModuleList(pipelines)
-        self._draws = {name: _draws(self._pipeline(name), self._images_before(name)) for name in self.names}
+        self._steps = {name: tuple(pipeline) for name, pipeline in zip(views, pipelines, strict=True)}
+        self._draws = {name: _draws(self._steps[name], self._images_before(name)) for name in self.names}
 
     def size_of(self, view: str) -> tuple[int, int] | None:
         """Height and width that a view comes out in, as far as its operations fix it."""
-        steps = reversed(self._pipeline(view))
+        steps = reversed(self._steps[view])
         size = next((step.output_size for step in steps if step.output_size is not None), None)
         source = self.sources[view]
         return self.size_of(source) if size is None and source in self else size
 
     def images_of(self, view: str) -> int:
         """How many images of each sample a view holds."""
-        return self._images_before(view) * math.prod(step.images for step in self._pipeline(view))
+        return self._images_before(view) * math.prod(step.images for step in self._steps[view])
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
@@ -112,12 +113,12 @@ class Views(nn.Module):
             uint8 ``(N * m, 3, h, w)``, with ``m`` images of each sample.
         """
         _check_images(images)
-        before, pipeline = self._images_before(name), self._pipeline(name)
+        before, steps = self._images_before(name), self._steps[name]
         piece = max(1, piece_size(images, _PIECE) // before)
         results = []
         with torch.inference_mode():  # saves a fifth: small images spend their time on calling many small operations
             for part, numbers in zip(images.contiguous().split(piece * before), uniform.split(piece, 1), strict=True):
-                for step, own in zip(pipeline, numbers.split(self._draws[name]), strict=True):
+                for step, own in zip(steps, numbers.split(self._draws[name]), strict=True):
                     if step.draws < len(own):  # several images of each sample, which have their own numbers
                         own = own.unflatten(0, (-1, step.draws)).permute(1, 2, 0).flatten(1)
                     part = step.transform(part, own)
@@ -153,12 +154,9 @@ class Views(nn.Module):
                 made[name] = self.make(name, images[name] if ready else images, numbers[name])
         return made
 
-    def _pipeline(self, name: str) -> nn.ModuleList:
-        return self.pipelines[self.names.index(name)]
-
     def _images_before(self, name: str) -> int:
         source = self.sources[name]
-        return self.images_of(source) if source in self else 1
+        return self.images_of(source) if source in self.sources else 1
 
 
 def _source_and_operations(name: str, view: Sequence[dict] | dict) -> tuple[str | None, Sequence[dict]]:
@@ -172,10 +170,10 @@ def _source_and_operations(name: str, view: Sequence[dict] | dict) -> tuple[str 
     return view['of'], view['operations']
 
 
-def _draws(pipeline: nn.ModuleList, images: int) -> list[int]:
+def _draws(steps: Sequence[ViewOperation], images: int) -> list[int]:
     """How many numbers each operation of a view draws for a sample, of which it begins with so many images."""
     draws = []
-    for step in pipeline:
+    for step in steps:
         draws.append(step.draws * images)
         images *= step.images
     return draws
