@@ -36,7 +36,7 @@ METHODS = {
     'reviewkd': 'ReviewKD',
     'ctkd': 'CTKD',
     'sum': 'Sum',
-    **{name.lower(): name for name in ('BKL', 'DIST', 'GKD', 'GKL', 'IKL', 'LDRLD', 'RLD', 'WSLD')},
+    **{name.lower(): name for name in ('BKL', 'CC', 'DIST', 'GKD', 'GKL', 'IKL', 'LDRLD', 'PKT', 'RKD', 'RLD', 'WSLD')},
 }
 DECORATORS = {'crld': 'CRLD', 'ls': 'LogitStandardization'}
 NETWORKS = {

@@ -53,10 +53,18 @@ def same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     return one, F.adaptive_avg_pool2d(other, one.shape[2:])
 
 
-def unit(vectors: Tensor) -> Tensor:
-    """Vectors of length 1 in the last dimension; a zero vector stays 0, with gradient 0."""
+def unit(vectors: Tensor, eps: float = 0.0) -> Tensor:
+    """``v / (|v| + eps)``, of length 1 in the last dimension; a zero vector stays 0, with gradient 0."""
     norm = vectors.norm(dim=-1, keepdim=True)
-    return vectors / norm.masked_fill(norm < 1e-12, math.inf)
+    return vectors / (norm.masked_fill(norm < 1e-12, math.inf) + eps)
+
+
+def require_two(method: str, features: Tensor) -> None:
+    """Refuse a batch of one for a method that compares the samples of a batch with each other."""
+    if len(features) < 2:
+        raise InputError(
+            f'{method} compares the samples of a batch with each other: it needs two or more, not {len(features)}.'
+        )
 
 
 def map_loss(*, pool: bool = False, same_channels: bool = False) -> Callable:

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS
 
-from .maps import MapDistiller, map_loss, unit
+from .maps import MapDistiller, map_loss, require_two, unit
 
 
 @map_loss()
@@ -34,9 +33,7 @@ def similarity_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tenso
         >>> similarity_loss([maps], [maps.flip(1)]).max() < 1e-6  # the order of the channels does not count
         tensor(True)
     """
-    n = len(maps_s[0])
-    if n < 2:
-        raise InputError('SP compares the samples of a batch with each other: it needs two or more, not 1.')
+    require_two('SP', maps_s[0])
 
     def similarity(feature: Tensor) -> Tensor:
         flat = feature.flatten(1)
@@ -44,7 +41,7 @@ def similarity_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tenso
 
     return sum(
         (similarity(map_s) - similarity(map_t)).square().mean() for map_s, map_t in zip(maps_s, maps_t, strict=True)
-    ).expand(n)
+    ).expand(len(maps_s[0]))
 
 
 @DISTILLERS.register_module()

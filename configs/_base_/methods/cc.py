@@ -1,0 +1,3 @@
+"""CC with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='CC')

@@ -1,0 +1,3 @@
+"""PKT with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='PKT')

@@ -1,0 +1,3 @@
+"""RKD with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='RKD')

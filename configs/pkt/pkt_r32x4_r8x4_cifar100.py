@@ -1,0 +1,18 @@
+"""PKT, ResNet32x4 -> ResNet8x4 on CIFAR-100.
+
+Source: arXiv 1803.10837 and megvii-research/mdistiller.
+Deviation: none known.
+Published top-1: 73.64 (last epoch, HobbitLong/RepDistiller).
+
+python tools/train.py configs/pkt/pkt_r32x4_r8x4_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r32x4_r8x4_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+    '../_base_/methods/pkt.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=_base_.distiller)
