@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
+from crld_zoo.config_files import read_config
 from crld_zoo.launch.catalog import KINDS, catalog
 from crld_zoo.registry import DISTILLERS
 
@@ -30,18 +32,64 @@ def lines_of_code(path: Path) -> int:
     return sum(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in statements)
 
 
+def missing_parts(root: Path, name: str, stem: str) -> list[str]:
+    """What a method lacks of its four files: each of them must be there and hold something."""
+    readme = (root / 'README.md').read_text(encoding='utf-8')
+    rows = [re.split(r' *\| *', line)[1:-1] for line in re.findall(rf'^\| `{name}` \|.*$', readme, re.MULTILINE)]
+    files = dict(
+        method=next((root / 'crld_zoo' / 'distillers').glob(f'*/{stem}.py'), None),
+        tests=root / 'tests' / 'test_distillers' / f'test_{stem}.py',
+    )
+    recipes = [path for folder in {stem, name.lower()} for path in (root / 'configs' / folder).glob('*.py')]
+    defined = {
+        part: {
+            node.name: ast.get_docstring(node)
+            for node in ast.parse(path.read_text(encoding='utf-8')).body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        }
+        for part, path in files.items()
+        if path and path.is_file()
+    }
+    checks = {
+        'a file with a documented class': defined.get('method', {}).get(name),
+        'a recipe': any(f"'{name}'" in str(read_config(path).get('model')) for path in recipes),
+        'tests': any(function.startswith('test_') for function in defined.get('tests', ())),
+        'a full row in the table of methods': len(rows) == 1 and len(rows[0]) == 6 and all(rows[0]),
+    }
+    return [part for part, there in checks.items() if not there]
+
+
 @pytest.mark.parametrize('name', sorted(METHODS))
-def test_a_method_has_its_four_parts(root, name):
+def test_a_method_has_its_four_files(root, name):
     file = Path(inspect.getfile(METHODS[name]))
+    assert not missing_parts(root, name, file.stem)
     assert lines_of_code(file) < 80
-    assert (root / 'tests' / 'test_distillers' / f'test_{file.stem}.py').is_file()
-    assert list((root / 'configs' / file.stem).glob('*.py'))
-    rows = [
-        line
-        for line in (root / 'README.md').read_text(encoding='utf-8').splitlines()
-        if re.match(rf'\| `{name}` \|', line)
-    ]
-    assert len(rows) == 1
+
+
+@pytest.mark.parametrize('left', [None, '', '"""A docstring alone."""\n'], ids=['removed', 'empty', 'docstring'])
+@pytest.mark.parametrize(
+    ('file', 'part'),
+    [
+        ('crld_zoo/distillers/logits/dkd.py', 'a file with a documented class'),
+        ('configs/dkd/dkd_r56_r20_cifar100.py', 'a recipe'),
+        ('tests/test_distillers/test_dkd.py', 'tests'),
+        ('README.md', 'a full row in the table of methods'),
+    ],
+)
+def test_a_part_that_is_missing_or_empty_is_noticed(root, tmp_path, file, part, left):
+    files = ['crld_zoo/distillers/logits/dkd.py', 'tests/test_distillers/test_dkd.py', 'README.md']
+    for each in [*files, 'configs/dkd/dkd_r56_r20_cifar100.py']:
+        (tmp_path / each).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(root / each, tmp_path / each)
+    shutil.copytree(root / 'configs' / '_base_', tmp_path / 'configs' / '_base_')
+    assert not missing_parts(tmp_path, 'DKD', 'dkd')
+    if file == 'README.md':
+        left = {None: '', '': '| `DKD` | | | | | |\n'}.get(left, left)
+    if left is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_text(left, encoding='utf-8')
+    assert missing_parts(tmp_path, 'DKD', 'dkd') == [part]
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -13,31 +13,8 @@ from mmengine.config import Config
 from crld_zoo.launch import prepare
 from crld_zoo.registry import DISTILLERS, MODELS, VIEWS
 
-from .recipes import CONFIGS, LEAVES, load
+from .recipes import CONFIGS, LEAVES, METHODS, load
 
-METHODS = {
-    'ce': 'CrossEntropy',
-    'kd': 'KD',
-    'dkd': 'DKD',
-    'mlld': 'MLLD',
-    'nkd': 'NKD',
-    'normkd': 'NormKD',
-    'normkd_dkd': 'NormKD',
-    'tf_nkd': 'TfNKD',
-    'logit_mse': 'LogitMSE',
-    'fitnet': 'FitNet',
-    'at': 'AT',
-    'sp': 'SP',
-    'nst': 'NST',
-    'vid': 'VID',
-    'catkd': 'CATKD',
-    'mgd': 'MGD',
-    'ofd': 'OFD',
-    'reviewkd': 'ReviewKD',
-    'ctkd': 'CTKD',
-    'sum': 'Sum',
-    **{name.lower(): name for name in ('BKL', 'CC', 'DIST', 'GKD', 'GKL', 'IKL', 'LDRLD', 'PKT', 'RKD', 'RLD', 'WSLD')},
-}
 DECORATORS = {'crld': 'CRLD', 'ls': 'LogitStandardization'}
 NETWORKS = {
     **{f'r{depth}': f'resnet{depth}' for depth in (8, 20, 32, 56, 110)},

@@ -221,8 +221,8 @@ def extreme(distiller: Distiller, batch: Batch, gap: float, dtype: torch.dtype) 
 @every_case
 @pytest.mark.parametrize(
     ('gap', 'dtype', 'classes'),
-    [(1000.0, torch.float32, 2), (1000.0, torch.float32, 5), (100.0, torch.bfloat16, 5), (100.0, torch.float16, 2)],
-    ids=['fp32-2', 'fp32-5', 'bf16-5', 'fp16-2'],
+    [(1000.0, torch.float32, 5), (100.0, torch.bfloat16, 2), (100.0, torch.float16, 2)],
+    ids=['fp32', 'bf16', 'fp16'],
 )
 def test_finite_at_extreme_inputs(case, gap, dtype, classes):
     distiller, batch = ready(case, 6, classes, dtype=torch.float32)
@@ -363,7 +363,7 @@ def test_copies_give_the_same(case):
 @every_case
 def test_its_state_is_all_that_it_remembers(case):
     """A fresh one that is set up, connected and given the state goes on as the first would have."""
-    distiller, batch = ready(case, 6, 5, epoch=2, steps=2)
+    distiller, batch = ready(case, 6, 5, epoch=2)
     with torch.no_grad():
         for value in distiller.parameters():
             value.mul_(0.9)

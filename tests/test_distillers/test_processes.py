@@ -32,18 +32,23 @@ def course(case: str, rank: int = 0, world_size: int = 1) -> tuple[dict[str, Ten
     return found, own
 
 
-def work(rank: int, folder) -> None:
+def work(rank: int, folder, cases: list[str]) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
-    torch.save({case: course(case, rank, 2) for case in ONE_DEEP}, folder / f'{rank}.pt')
+    torch.save({case: course(case, rank, 2) for case in cases}, folder / f'{rank}.pt')
     torch.distributed.destroy_process_group()
 
 
 @pytest.fixture(scope='module')
-def processes(tmp_path_factory):
-    """What each of two processes found of all distillers."""
+def processes(request, tmp_path_factory):
+    """What each of two processes found of the distillers that are tested."""
+    cases = [
+        item.callspec.params['case']
+        for item in request.session.items
+        if getattr(item, 'module', None) is request.module
+    ]
     folder = tmp_path_factory.mktemp('processes')
-    torch.multiprocessing.spawn(work, (folder,), nprocs=2)
+    torch.multiprocessing.spawn(work, (folder, cases), nprocs=2)
     return [torch.load(folder / f'{rank}.pt') for rank in range(2)]
 
 
