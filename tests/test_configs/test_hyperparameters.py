@@ -43,6 +43,10 @@ CIFAR = {
     'pkt': dict(taps=('embedding',), ce_weight=1, kd_weight=30000),
     'rkd': dict(distance_weight=25, angle_weight=50, taps=('embedding',), ce_weight=1, kd_weight=1),
     'cc': dict(form='neighbors', feat_dim=128, taps=('embedding',), ce_weight=1, kd_weight=0.02),
+    'crd': dict(
+        nce_k=16384, temperature=0.07, momentum=0.5, feat_dim=128, taps=('embedding',), ce_weight=1, kd_weight=0.8
+    ),
+    'rrd': dict(nce_t_s=0.1, nce_t_t=0.02, feat_dim=128, taps=('embedding',), ce_weight=1, kd_weight=1),
     'catkd': dict(cam_resolution=2, normalize=False, binarize=False, ce_weight=1),
     'mgd': dict(lambda_mgd=0.15, mask='channel', taps=('stage3',), ce_weight=1, kd_weight=0.0012),
     'ofd': dict(taps=('stage1:pre', 'stage2:pre', 'stage3:pre'), ce_weight=1, kd_weight=1e-3),
@@ -66,6 +70,7 @@ IMAGENET = {
     'reviewkd': dict(
         warmup=1, taps=('stage1:pre', 'stage2:pre', 'stage3:pre', 'stage4:pre', 'embedding'), ce_weight=1, kd_weight=1
     ),
+    'crd': dict(nce_k=16384, temperature=0.07, momentum=0.5, feat_dim=128, ce_weight=1, kd_weight=0.8),
     'ctkd': dict(ce_weight=0.1, kd_weight=0.9),
 }
 OF_A_PAIR = {
@@ -156,6 +161,8 @@ OTHERS_PUBLISHED = dict(
     rkd_r32x4_r8x4_cifar100=71.90,
     cc_r56_r20_cifar100=69.63,
     cc_r32x4_r8x4_cifar100=72.97,
+    crd_r56_r20_cifar100=71.16,
+    crd_r32x4_r8x4_cifar100=75.51,
     mgd_r34_r18_imagenet=71.69,
     ofd_r56_r20_cifar100=70.98,
     ofd_r32x4_r8x4_cifar100=74.95,
@@ -220,7 +227,7 @@ def test_schedule(name):
         lr, batch, decay, epochs, milestones = 0.2, 512, 1e-4, 100, [30, 60, 90]
         if says.method == 'mlld' and says.student != 'mbv1':
             lr = 0.1
-        elif says.method in ('nkd', 'tf_nkd', 'mgd', 'reviewkd'):
+        elif says.method in ('nkd', 'tf_nkd', 'mgd', 'reviewkd', 'crd'):
             lr, batch = 0.1, 256
     elif 'vitl' in name:
         lr, batch, decay, epochs, milestones = 0.025, 32, 5e-4, 100, [30, 60, 90]

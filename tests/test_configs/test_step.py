@@ -14,10 +14,12 @@ from mmengine.runner import Runner
 from mmengine.structures import BaseDataElement
 from torch import nn
 
-from crld_zoo.distillers import Progress
+from crld_zoo.distillers import Progress, TrainingData
+from crld_zoo.engine.distiller import labels_by_number
 from crld_zoo.models import Teacher
 from crld_zoo.networks.sources import build_network
 from crld_zoo.registry import DISTILLERS, METRICS, MODELS
+from crld_zoo.views import SampleKeys
 
 from .recipes import LEAVES, load
 
@@ -134,6 +136,10 @@ def test_steps(name, image_folder, networks):
     before = versions(model.teacher) if model.teacher is not None else None
 
     batch = model.data_preprocessor(next(iter(train_loader)), True)
+    if model.distiller.overrides('connect'):  # it knows the samples by their numbers
+        labels, classes = labels_by_number(train_loader.dataset), train_loader.dataset.metainfo['classes']
+        model.distiller.connect(TrainingData(len(labels), len(classes), labels))
+        batch['keys'] = SampleKeys(0, 0, torch.arange(BATCH), torch.zeros(BATCH, dtype=torch.int64))
     losses = model(**batch, mode='loss')
     assert all(torch.isfinite(value) for value in losses.values()), losses
     model.parse_losses(losses)[0].backward()

@@ -1,0 +1,3 @@
+"""RRD with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='RRD')

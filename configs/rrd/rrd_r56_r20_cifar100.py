@@ -1,0 +1,18 @@
+"""RRD, ResNet56 -> ResNet20 on CIFAR-100.
+
+Source: arXiv 2407.12073 and giakoumoglou/distillers.
+Deviation: none known.
+Published top-1: none recorded here.
+
+python tools/train.py configs/rrd/rrd_r56_r20_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r56_r20_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+    '../_base_/methods/rrd.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=_base_.distiller)
