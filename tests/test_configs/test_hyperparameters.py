@@ -25,6 +25,7 @@ CIFAR = {
     'normkd_dkd': dict(temperature_norm=2, warmup=20, ce_weight=1, kd_weight=1),
     'mlld': dict(temperature=4, variant='reference', ce_weight=0.1, kd_weight=0.9),
     'kd+ls': dict(temperature=2, ce_weight=0.1, kd_weight=9),
+    'kd+sdd': dict(temperature=4, scales=(1, 2, 4), complementary_weight=2, ce_weight=0.1, kd_weight=0.9),
     'mlld+ls': dict(temperature=2, variant='reference', ce_weight=0.1, kd_weight=9),
     'logit_mse': dict(ce_weight=0, kd_weight=1),
     'dist': dict(beta=2, gamma=2, temperature=4, ce_weight=1, kd_weight=1),
@@ -87,6 +88,7 @@ OF_A_PAIR = {
         'r50_mbv1_imagenet': dict(beta=2),
     },
     'ikl': {'r56_r20_cifar100': dict(beta=4)},
+    'kd+sdd': {'r32x4_r8x4_cifar100': dict(scales=(1, 2))},
     'nkd': {f'{pair}_imagenet': dict(gamma=1, label_smoothing=0.1) for pair in ('deit3-s_deit-t', 'swin-l_swin-t')},
     'mlld+ls': {f'{pair}_cifar100': dict(kd_weight=6) for pair in ('vgg13_vgg8', 'vgg13_mbv2', 'r32x4_shuv2')},
     'kd': {f'{pair}_tiny_imagenet': dict(temperature=2) for pair in ('r32x4_r8x4', 'vitl16-384_r18')},
@@ -172,7 +174,7 @@ OTHERS_PUBLISHED = dict(
     tf_nkd_mbv2_imagenet=72.08,
     tf_nkd_shuv2_imagenet=69.93,
     tf_nkd_r50_imagenet=76.93,
-    **{'tf_nkd_swin-t_imagenet': 81.48, 'nkd_deit3-s_deit-t_imagenet': 76.68},
+    **{'kd+sdd_r32x4_r8x4_cifar100': 75.59, 'tf_nkd_swin-t_imagenet': 81.48, 'nkd_deit3-s_deit-t_imagenet': 76.68},
 )
 SLOW_STUDENTS = ('mbv2', 'shuv1', 'shuv2')
 

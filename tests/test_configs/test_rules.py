@@ -15,7 +15,7 @@ from crld_zoo.registry import DISTILLERS, MODELS, VIEWS
 
 from .recipes import CONFIGS, LEAVES, METHODS, load
 
-DECORATORS = {'crld': 'CRLD', 'ls': 'LogitStandardization'}
+DECORATORS = {'crld': 'CRLD', 'ls': 'LogitStandardization', 'sdd': 'SDD'}
 NETWORKS = {
     **{f'r{depth}': f'resnet{depth}' for depth in (8, 20, 32, 56, 110)},
     'r8x4': 'resnet8x4',
