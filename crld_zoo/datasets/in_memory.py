@@ -141,6 +141,10 @@ def as_batch(batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
     Raises:
         InputError: For a list of single images, as datasets that read image by image give it.
+
+    Example:
+        >>> as_batch(dict(inputs='a ready batch'))
+        {'inputs': 'a ready batch'}
     """
     if not isinstance(batch, dict):
         raise InputError(

@@ -23,6 +23,11 @@ def labels_of(dataset: Dataset) -> np.ndarray:
 
     Raises:
         UnknownLabelsError: A dataset that does not tell its labels.
+
+    Example:
+        >>> from crld_zoo.datasets import SyntheticImages
+        >>> labels_of(SyntheticImages(num_images=4, num_classes=2, size=8)).shape
+        (4,)
     """
     own = vars(dataset)  # a wrapper may pass every other attribute on
     if 'datasets' in own:

@@ -40,7 +40,12 @@ def image_extensions() -> frozenset[str]:
 
 
 def is_image(name: str) -> bool:
-    """Whether a file's name has the ending of a picture."""
+    """Whether a file's name has the ending of a picture.
+
+    Example:
+        >>> is_image('cat.JPEG'), is_image('notes.txt')
+        (True, False)
+    """
     return os.path.splitext(name)[1].lower() in image_extensions()
 
 
@@ -161,5 +166,11 @@ def _dangling(path: str) -> InputError:
 
 
 def printable(path: str | os.PathLike) -> str:
-    """A path that every log can write: bytes that are no UTF-8 are escaped."""
+    """A path that every log can write: bytes that are no UTF-8 are escaped.
+
+    Example:
+        >>> import os
+        >>> printable(os.fsdecode(b'caf' + bytes([0xE9]) + b'.png')) == 'caf' + chr(92) + 'xe9.png'
+        True
+    """
     return os.fspath(path).encode('utf-8', 'surrogateescape').decode('utf-8', 'backslashreplace')

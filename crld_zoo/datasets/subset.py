@@ -18,6 +18,10 @@ def check_labels(labels: np.ndarray, classes: Sequence[str]) -> None:
 
     Raises:
         InputError: Fewer than two classes, a label outside of them.
+
+    Example:
+        >>> import numpy as np
+        >>> check_labels(np.array([0, 1, -1]), ['cat', 'dog'])
     """
     if len(classes) < 2:
         raise InputError(f'the dataset has {len(classes)} classes, and a classifier needs two or more.')

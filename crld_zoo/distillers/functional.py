@@ -14,7 +14,13 @@ from crld_zoo.errors import InputError
 
 
 def widened(value):
-    """A tensor of 16 bits in fp32; anything else as it is."""
+    """A tensor of 16 bits in fp32; anything else as it is.
+
+    Example:
+        >>> import torch
+        >>> widened(torch.zeros(2, dtype=torch.bfloat16)).dtype
+        torch.float32
+    """
     return value.float() if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16) else value
 
 
@@ -22,6 +28,11 @@ def full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Compute a loss in fp32 (float64 stays) whatever the logits' type, also under autocast.
 
     The logits come first, so their device decides which autocast is suspended.
+
+    Example:
+        >>> import torch
+        >>> full_precision(torch.log_softmax)(torch.zeros(1, 2, dtype=torch.bfloat16), 1).dtype
+        torch.float32
     """
 
     @functools.wraps(loss)
@@ -33,7 +44,15 @@ def full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def soft_target(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A pair loss in full precision whose second argument, the teacher's logits, is a constant."""
+    """A pair loss in full precision whose second argument, the teacher's logits, is a constant.
+
+    Example:
+        >>> import torch
+        >>> student, teacher = torch.ones(1, 2, requires_grad=True), torch.ones(1, 2, requires_grad=True)
+        >>> soft_target(torch.mul)(student, teacher).sum().backward()
+        >>> student.grad, teacher.grad
+        (tensor([[1., 1.]]), None)
+    """
     loss = full_precision(loss)
 
     @functools.wraps(loss)
@@ -47,7 +66,13 @@ def soft_target(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def cross_entropy(
     logits: Tensor, target: Tensor, *, label_smoothing: float = 0.0, class_weight: Tensor | None = None
 ) -> Tensor:
-    """Cross-entropy ``(N,)`` with class indices ``(N,)`` or class probabilities ``(N, K)``; 0 where the index is -1."""
+    """Cross-entropy ``(N,)`` with class indices ``(N,)`` or class probabilities ``(N, K)``; 0 where the index is -1.
+
+    Example:
+        >>> import torch
+        >>> cross_entropy(torch.zeros(2, 10), torch.tensor([3, -1])).round(decimals=3)
+        tensor([2.3030, 0.0000])
+    """
     if class_weight is not None:
         class_weight = class_weight.to(logits.dtype)
     return F.cross_entropy(
@@ -59,6 +84,11 @@ def labeled_mean(loss: Tensor, target: Tensor) -> Tensor:
     """The mean ``()`` of a loss ``(N,)`` over the labeled samples; it is 0 at the others, whose target is -1.
 
     On several processes, which average their gradients, the mean is over the labeled samples of all of them.
+
+    Example:
+        >>> import torch
+        >>> labeled_mean(torch.tensor([1., 3., 0.]), torch.tensor([5, 2, -1]))
+        tensor(2.)
     """
     if target.dim() > 1:
         return loss.mean()
@@ -74,6 +104,12 @@ def per_row(temperature: float | Tensor) -> float | Tensor:
 
     Raises:
         InputError: It has another shape, which would broadcast unnoticed.
+
+    Example:
+        >>> import torch
+        >>> per_row(4.0), per_row(torch.tensor([2., 4.]))
+        (4.0, tensor([[2.],
+                [4.]]))
     """
     if not isinstance(temperature, Tensor) or temperature.dim() == 0:
         return temperature
@@ -83,7 +119,14 @@ def per_row(temperature: float | Tensor) -> float | Tensor:
 
 
 def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
-    """``KL(p || q)`` over the last dimension, from log-probabilities."""
+    """``KL(p || q)`` over the last dimension, from log-probabilities.
+
+    Example:
+        >>> import torch
+        >>> sure, even = torch.tensor([[99., 0.]]).log_softmax(1), torch.zeros(1, 2).log_softmax(1)
+        >>> kl_divergence(sure, even).exp()
+        tensor([2.])
+    """
     return F.kl_div(log_q, log_p, reduction='none', log_target=True).sum(-1)
 
 
@@ -95,6 +138,11 @@ def log_softmax_among(logits: Tensor, group: Tensor) -> Tensor:
     """The log-softmax over a group of classes, mask ``(N, K)``, alone.
 
     The other classes have probability 0. In an empty group all have the same one, without gradient.
+
+    Example:
+        >>> import torch
+        >>> log_softmax_among(torch.tensor([[1., 1., 9.]]), torch.tensor([[True, True, False]])).exp()
+        tensor([[0.5000, 0.5000, 0.0000]])
     """
     return logits.masked_fill(~group, MASKED).log_softmax(1)
 
@@ -104,6 +152,11 @@ def pearson(x: Tensor, y: Tensor) -> Tensor:
 
     Values that are constant up to rounding correlate with nothing: about 0, with a gradient of the values' size, where
     the formula has one of 1e8.
+
+    Example:
+        >>> import torch
+        >>> pearson(torch.tensor([1., 2., 3.]), torch.tensor([2., 4., 6.])).round(decimals=3)
+        tensor(1.)
     """
 
     def centered(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -132,12 +185,24 @@ def standardize(logits: Tensor) -> Tensor:
 
 
 def put_at_target(logits: Tensor, target: Tensor, value: float) -> Tensor:
-    """The rows ``(N, K)`` with another value at their targets ``(N,)``."""
+    """The rows ``(N, K)`` with another value at their targets ``(N,)``.
+
+    Example:
+        >>> import torch
+        >>> put_at_target(torch.tensor([[1., 2., 4.]]), torch.tensor([1]), 0.0)
+        tensor([[1., 0., 4.]])
+    """
     return logits.scatter(1, _column(target), value)
 
 
 def at_target(logits: Tensor, target: Tensor) -> Tensor:
-    """The value ``(N,)`` of each row ``(N, K)`` at its target ``(N,)``."""
+    """The value ``(N,)`` of each row ``(N, K)`` at its target ``(N,)``.
+
+    Example:
+        >>> import torch
+        >>> at_target(torch.tensor([[1., 2., 4.]]), torch.tensor([1]))
+        tensor([2.])
+    """
     return logits.gather(1, _column(target)).squeeze(1)
 
 
@@ -145,6 +210,11 @@ def other_logits(logits: Tensor, target: Tensor) -> Tensor:
     """The rows ``(N, K)`` without their targets ``(N,)``: ``(N, K - 1)``, in order.
 
     Gathers by index rather than by a boolean mask, whose result size a GPU would have to report to the host.
+
+    Example:
+        >>> import torch
+        >>> other_logits(torch.tensor([[1., 2., 4.]]), torch.tensor([1]))
+        tensor([[1., 4.]])
     """
     columns = torch.arange(logits.shape[1] - 1, device=logits.device)
     return logits.gather(1, columns + (columns >= _column(target)))

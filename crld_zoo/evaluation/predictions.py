@@ -84,6 +84,11 @@ def scores_and_labels(samples: Sequence[Mapping]) -> tuple[Tensor, Tensor]:
 
     Raises:
         InputError: Predictions without scores or labels, or with more than one label an image.
+
+    Example:
+        >>> import torch
+        >>> scores_and_labels([dict(pred_score=torch.tensor([0.2, 0.8]), gt_label=torch.tensor([1]))])
+        (tensor([[0.2000, 0.8000]]), tensor([1]))
     """
     first = samples[0]
     if isinstance(first, Sample):

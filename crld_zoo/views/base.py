@@ -116,12 +116,24 @@ def piece_size(images: Tensor, values: int) -> int:
 
 
 def as_mask(chosen: Tensor) -> Tensor:
-    """Booleans as bytes of all zeros or all ones: selecting by bits is many times faster than ``torch.where``."""
+    """Booleans as bytes of all zeros or all ones: selecting by bits is many times faster than ``torch.where``.
+
+    Example:
+        >>> import torch
+        >>> as_mask(torch.tensor([True, False]))
+        tensor([255,   0], dtype=torch.uint8)
+    """
     return chosen.view(torch.uint8).neg()
 
 
 def as_bytes(values: Tensor) -> Tensor:
-    """Floats in [0, 256) truncated to uint8; by way of int16, since the direct conversion is not vectorized."""
+    """Floats in [0, 256) truncated to uint8; by way of int16, since the direct conversion is not vectorized.
+
+    Example:
+        >>> import torch
+        >>> as_bytes(torch.tensor([1.9, 254.2]))
+        tensor([  1, 254], dtype=torch.uint8)
+    """
     return values.to(torch.int16).to(torch.uint8)
 
 
@@ -135,6 +147,12 @@ def cut_rows(images: Tensor, begin: Tensor, columns: int) -> Tensor:
 
     Returns:
         uint8 ``(N, 3, h, columns)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> cut_rows(images, torch.tensor([[1]]), 2)[0, 0]
+        tensor([[20, 30]], dtype=torch.uint8)
     """
     images, (count, channels, height, width) = images.contiguous(), images.shape
     # Every run of ``columns`` bytes in memory is a row of this overlapping view: whole rows are copied by index
@@ -145,7 +163,13 @@ def cut_rows(images: Tensor, begin: Tensor, columns: int) -> Tensor:
 
 
 def pick(uniform: Tensor, count: int | Tensor) -> Tensor:
-    """Integers from 0 to ``count - 1`` with equal probability, from uniform numbers in [0, 1)."""
+    """Integers from 0 to ``count - 1`` with equal probability, from uniform numbers in [0, 1).
+
+    Example:
+        >>> import torch
+        >>> pick(torch.tensor([0.0, 0.5, 0.99]), 4)
+        tensor([0, 2, 3])
+    """
     return (uniform * count).long()
 
 

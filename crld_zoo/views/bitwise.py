@@ -11,13 +11,27 @@ from .base import PoolOperation, check_range
 
 
 def posterize(images: Tensor, bits: Tensor) -> Tensor:
-    """``PIL.ImageOps.posterize`` with 1 to 8 bits for each image, ``(N,)``; fractions are cut off."""
+    """``PIL.ImageOps.posterize`` with 1 to 8 bits for each image, ``(N,)``; fractions are cut off.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([90, 200], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> posterize(images, torch.tensor([1]))[0, 0]
+        tensor([[  0, 128]], dtype=torch.uint8)
+    """
     dropped = (8 - bits.to(torch.uint8)).view(-1, 1, 1, 1)
     return images >> dropped << dropped
 
 
 def solarize(images: Tensor, threshold: Tensor) -> Tensor:
-    """``PIL.ImageOps.solarize`` with a threshold of 0 to 256 for each image, ``(N,)``."""
+    """``PIL.ImageOps.solarize`` with a threshold of 0 to 256 for each image, ``(N,)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([90, 200], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> solarize(images, torch.tensor([128]))[0, 0]
+        tensor([[90, 55]], dtype=torch.uint8)
+    """
     threshold = threshold.ceil().to(torch.int16).view(-1, 1, 1, 1)
     # The sign of the difference, spread over all bits: several times as fast as a comparison of bytes
     below = images.to(torch.int16).sub_(threshold).bitwise_right_shift_(15).to(torch.uint8)

@@ -21,6 +21,12 @@ def blend(images: Tensor, degenerate: Tensor, factor: Tensor) -> Tensor:
         images: uint8 ``(N, 3, H, W)``.
         degenerate: Whole values as float32, broadcastable to the images' shape.
         factor: Share of the image, ``(N,)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([100, 200], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> blend(images, torch.zeros(()), torch.tensor([0.5]))[0, 0]
+        tensor([[ 50, 100]], dtype=torch.uint8)
     """
     blended = (images.float() - degenerate).mul_(factor.float().view(-1, 1, 1, 1)).add_(degenerate)
     return as_bytes(blended.clamp_(0, 255))
@@ -30,6 +36,11 @@ def gray(images: Tensor) -> Tensor:
     """Luma as Pillow's mode L has it: whole values as float32 ``(N, 1, H, W)``.
 
     Pillow weighs with 16-bit fractions. All sums have 24 bits at most, so float32 holds them exactly.
+
+    Example:
+        >>> import torch
+        >>> gray(torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1)).item()  # pure red
+        76.0
     """
     red, green, blue = images.float().split(1, 1)
     luma = (red * (19595 / 65536)).add_(green, alpha=38470 / 65536).add_(blue, alpha=7471 / 65536)
@@ -37,7 +48,14 @@ def gray(images: Tensor) -> Tensor:
 
 
 def mean_gray(images: Tensor) -> Tensor:
-    """Mean of :func:`gray`, rounded: whole values as float32 ``(N, 1, 1, 1)``."""
+    """Mean of :func:`gray`, rounded: whole values as float32 ``(N, 1, 1, 1)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([100, 200], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> mean_gray(images).item()
+        150.0
+    """
     height, width = images.shape[2:]
     total = gray(images).sum((2, 3), keepdim=True, dtype=torch.float64)
     return total.div_(height * width).add_(0.5).floor_().float()
@@ -47,6 +65,15 @@ def smooth(images: Tensor) -> Tensor:
     """``PIL.ImageFilter.SMOOTH``, the 3x3 mean that counts the middle five times: whole values as float32.
 
     The outermost pixels stay as they are.
+
+    Example:
+        >>> import torch
+        >>> images = torch.zeros(1, 3, 3, 3, dtype=torch.uint8)
+        >>> images[:, :, 1, 1] = 130
+        >>> smooth(images)[0, 0]
+        tensor([[ 0.,  0.,  0.],
+                [ 0., 50.,  0.],
+                [ 0.,  0.,  0.]])
     """
     values = images.float()
     inner = values[..., 1:-1, 1:-1]
@@ -58,22 +85,50 @@ def smooth(images: Tensor) -> Tensor:
 
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """``PIL.ImageEnhance.Brightness`` with a factor for each image, ``(N,)``."""
+    """``PIL.ImageEnhance.Brightness`` with a factor for each image, ``(N,)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([100, 200], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> brightness(images, torch.tensor([0.5]))[0, 0]
+        tensor([[ 50, 100]], dtype=torch.uint8)
+    """
     return blend(images, torch.zeros((), device=images.device), factor)
 
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """``PIL.ImageEnhance.Contrast`` with a factor for each image, ``(N,)``."""
+    """``PIL.ImageEnhance.Contrast`` with a factor for each image, ``(N,)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([100, 200], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> contrast(images, torch.tensor([0.5]))[0, 0]
+        tensor([[125, 175]], dtype=torch.uint8)
+    """
     return blend(images, mean_gray(images), factor)
 
 
 def color(images: Tensor, factor: Tensor) -> Tensor:
-    """``PIL.ImageEnhance.Color`` with a factor for each image, ``(N,)``."""
+    """``PIL.ImageEnhance.Color`` with a factor for each image, ``(N,)``.
+
+    Example:
+        >>> import torch
+        >>> red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1)
+        >>> color(red, torch.tensor([0.0])).flatten()
+        tensor([76, 76, 76], dtype=torch.uint8)
+    """
     return blend(images, gray(images), factor)
 
 
 def sharpness(images: Tensor, factor: Tensor) -> Tensor:
-    """``PIL.ImageEnhance.Sharpness`` with a factor for each image, ``(N,)``."""
+    """``PIL.ImageEnhance.Sharpness`` with a factor for each image, ``(N,)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([100, 200], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> sharpness(images, torch.tensor([2.0]))[0, 0]  # the border stays
+        tensor([[100, 200]], dtype=torch.uint8)
+    """
     return blend(images, smooth(images), factor)
 
 

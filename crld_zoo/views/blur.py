@@ -21,6 +21,12 @@ def gaussian_blur(images: Tensor, sigma: Tensor, reach: int) -> Tensor:
         images: uint8 ``(N, 3, H, W)``.
         sigma: Standard deviation of each image's filter in pixels, above 0, ``(N,)``.
         reach: Pixels that the filters reach to each side, less than ``H`` and ``W``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.full((2, 3, 8, 8), 100, dtype=torch.uint8)
+        >>> gaussian_blur(images, torch.tensor([0.5, 2.0]), reach=3).unique()
+        tensor([100], dtype=torch.uint8)
     """
     distance = torch.arange(-reach, reach + 1, dtype=torch.float64, device=images.device)
     weight = (-0.5 * (distance / sigma.double().unsqueeze(1)) ** 2).exp()

@@ -27,6 +27,12 @@ def crop(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int], paddi
         left: First column of each window, likewise.
         size: Height and width of the windows, which must lie inside the bordered images.
         padding: Width of the border on every side.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> crop(images, torch.tensor([1]), torch.tensor([0]), (1, 4), padding=1)[0, 0]
+        tensor([[ 0, 10, 20, 30]], dtype=torch.uint8)
     """
     images = functional.pad(images, (padding,) * 4).contiguous()
     width, (rows, columns) = images.shape[3], size
@@ -35,7 +41,14 @@ def crop(images: Tensor, top: Tensor, left: Tensor, size: tuple[int, int], paddi
 
 
 def flip(images: Tensor, chosen: Tensor) -> Tensor:
-    """Mirror the images that are chosen, boolean ``(N,)``, left to right."""
+    """Mirror the images that are chosen, boolean ``(N,)``, left to right.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> flip(images, torch.tensor([True]))[0, 0]
+        tensor([[40, 30, 20, 10]], dtype=torch.uint8)
+    """
     return images.flip(3).bitwise_xor_(images).bitwise_and_(as_mask(chosen).view(-1, 1, 1, 1)).bitwise_xor_(images)
 
 

@@ -28,6 +28,16 @@ def cutout(
         center_x: Center of each square in pixels from the left border, float64 ``(N,)``.
         center_y: Center of each square in pixels from the upper border, float64 ``(N,)``.
         fill: Red, green and blue of the square.
+
+    Example:
+        >>> import torch
+        >>> images = torch.zeros(1, 3, 4, 4, dtype=torch.uint8)
+        >>> center = torch.tensor([2.0], dtype=torch.float64)
+        >>> cutout(images, torch.tensor([0.25]).double(), center, center)[0, 0]
+        tensor([[  0,   0,   0,   0],
+                [  0, 125, 125,   0],
+                [  0, 125, 125,   0],
+                [  0,   0,   0,   0]], dtype=torch.uint8)
     """
     height, width = images.shape[2:]
     side = share * width

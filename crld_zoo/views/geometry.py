@@ -32,6 +32,12 @@ def affine(images: Tensor, matrix: Tensor) -> Tensor:
     Args:
         images: uint8 ``(N, 3, H, W)``; the sides, and what the matrix makes of them, below 32,768.
         matrix: ``(a, b, c, d, e, f)`` of each image, float64 ``(N, 6)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> affine(images, torch.tensor([[1, 0, 2, 0, 1, 0]]).double())[0, 0]  # two to the left
+        tensor([[30, 40,  0,  0]], dtype=torch.uint8)
     """
     count, _, height, width = images.shape
     column = torch.arange(width, dtype=torch.int32, device=images.device)
@@ -45,7 +51,14 @@ def affine(images: Tensor, matrix: Tensor) -> Tensor:
 
 
 def move_rows(images: Tensor, matrix: Tensor) -> Tensor:
-    """:func:`affine` for matrices ``(1, b, c, 0, 1, f)``, which move every row as a whole; several times as fast."""
+    """:func:`affine` for matrices ``(1, b, c, 0, 1, f)``, which move every row as a whole; several times as fast.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> move_rows(images, torch.tensor([[1, 0, 2, 0, 1, 0]]).double())[0, 0]
+        tensor([[30, 40,  0,  0]], dtype=torch.uint8)
+    """
     height, width = images.shape[2:]
     row = torch.arange(height, dtype=torch.int32, device=images.device)
     _, down, start = _fixed_point(matrix).unsqueeze(3).unbind(2)
@@ -65,7 +78,13 @@ def _fixed_point(matrix: Tensor) -> Tensor:
 
 
 def rotation_matrix(degrees: Tensor, height: int, width: int) -> Tensor:
-    """Turn counterclockwise about the center, ``(N, 6)``."""
+    """Turn counterclockwise about the center, ``(N, 6)``.
+
+    Example:
+        >>> import torch
+        >>> rotation_matrix(torch.tensor([90.0]), 4, 4).round().int().tolist()
+        [[0, -1, 4, 1, 0, 0]]
+    """
     angle = degrees.remainder(360.0) * (-math.pi / 180)
     cos, sin = angle.cos(), angle.sin()
     x, y = width / 2, height / 2
@@ -73,13 +92,25 @@ def rotation_matrix(degrees: Tensor, height: int, width: int) -> Tensor:
 
 
 def shear_x_matrix(shear: Tensor) -> Tensor:
-    """Move row ``y`` by ``shear * y`` pixels to the left, ``(N, 6)``."""
+    """Move row ``y`` by ``shear * y`` pixels to the left, ``(N, 6)``.
+
+    Example:
+        >>> import torch
+        >>> shear_x_matrix(torch.tensor([0.5]))
+        tensor([[1.0000, 0.5000, 0.0000, 0.0000, 1.0000, 0.0000]])
+    """
     one, zero = torch.ones_like(shear), torch.zeros_like(shear)
     return torch.stack((one, shear, zero, zero, one, zero), 1)
 
 
 def shear_y_matrix(shear: Tensor) -> Tensor:
-    """Move column ``x`` by ``shear * x`` pixels up, ``(N, 6)``."""
+    """Move column ``x`` by ``shear * x`` pixels up, ``(N, 6)``.
+
+    Example:
+        >>> import torch
+        >>> shear_y_matrix(torch.tensor([0.5]))
+        tensor([[1.0000, 0.0000, 0.0000, 0.5000, 1.0000, 0.0000]])
+    """
     one, zero = torch.ones_like(shear), torch.zeros_like(shear)
     return torch.stack((one, zero, zero, shear, one, zero), 1)
 
@@ -88,39 +119,94 @@ def translation_x_matrix(share: Tensor, width: int) -> Tensor:
     """Move to the left by a share of the width, ``(N, 6)``.
 
     Pillow translates in float64, not in fixed point; whole pixels come to the same in both.
+
+    Example:
+        >>> import torch
+        >>> translation_x_matrix(torch.tensor([0.25]), 32)
+        tensor([[1., 0., 8., 0., 1., 0.]])
     """
     one, zero = torch.ones_like(share), torch.zeros_like(share)
     return torch.stack((one, zero, (share * width + 0.5).floor_(), zero, one, zero), 1)
 
 
 def translation_y_matrix(share: Tensor, height: int) -> Tensor:
-    """Move up by a share of the height, ``(N, 6)``; see :func:`translation_x_matrix`."""
+    """Move up by a share of the height, ``(N, 6)``; see :func:`translation_x_matrix`.
+
+    Example:
+        >>> import torch
+        >>> translation_y_matrix(torch.tensor([0.25]), 32)
+        tensor([[1., 0., 0., 0., 1., 8.]])
+    """
     one, zero = torch.ones_like(share), torch.zeros_like(share)
     return torch.stack((one, zero, zero, zero, one, (share * height + 0.5).floor_()), 1)
 
 
 def rotate(images: Tensor, degrees: Tensor) -> Tensor:
-    """``PIL.Image.rotate`` with an angle for each image, float64 ``(N,)``, in degrees counterclockwise."""
+    """``PIL.Image.rotate`` with an angle for each image, float64 ``(N,)``, in degrees counterclockwise.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 4, -1)
+        >>> rotate(images, torch.tensor([90.0]))[0, 0]
+        tensor([[40, 40, 40, 40],
+                [30, 30, 30, 30],
+                [20, 20, 20, 20],
+                [10, 10, 10, 10]], dtype=torch.uint8)
+    """
     return affine(images, rotation_matrix(degrees.double(), *images.shape[2:]))
 
 
 def shear_x(images: Tensor, shear: Tensor) -> Tensor:
-    """Shear along the rows by ``shear`` pixels a row, ``(N,)``: the affine map ``(1, shear, 0, 0, 1, 0)``."""
+    """Shear along the rows by ``shear`` pixels a row, ``(N,)``: the affine map ``(1, shear, 0, 0, 1, 0)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 3, -1)
+        >>> shear_x(images, torch.tensor([1.0]))[0, 0]
+        tensor([[20, 30, 40,  0],
+                [30, 40,  0,  0],
+                [40,  0,  0,  0]], dtype=torch.uint8)
+    """
     return move_rows(images, shear_x_matrix(shear.double()))
 
 
 def shear_y(images: Tensor, shear: Tensor) -> Tensor:
-    """Shear along the columns by ``shear`` pixels a column, ``(N,)``: the affine map ``(1, 0, 0, shear, 1, 0)``."""
+    """Shear along the columns by ``shear`` pixels a column, ``(N,)``: the affine map ``(1, 0, 0, shear, 1, 0)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 4, -1)
+        >>> shear_y(images, torch.tensor([1.0]))[0, 0]
+        tensor([[10, 20, 30,  0],
+                [10, 20,  0,  0],
+                [10,  0,  0,  0],
+                [ 0,  0,  0,  0]], dtype=torch.uint8)
+    """
     return affine(images, shear_y_matrix(shear.double()))
 
 
 def translate_x(images: Tensor, share: Tensor) -> Tensor:
-    """Move to the left by a share of the width, ``(N,)``: the affine map ``(1, 0, share * width, 0, 1, 0)``."""
+    """Move to the left by a share of the width, ``(N,)``: the affine map ``(1, 0, share * width, 0, 1, 0)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> translate_x(images, torch.tensor([0.25]))[0, 0]
+        tensor([[20, 30, 40,  0]], dtype=torch.uint8)
+    """
     return move_rows(images, translation_x_matrix(share.double(), images.shape[3]))
 
 
 def translate_y(images: Tensor, share: Tensor) -> Tensor:
-    """Move up by a share of the height, ``(N,)``: the affine map ``(1, 0, 0, 0, 1, share * height)``."""
+    """Move up by a share of the height, ``(N,)``: the affine map ``(1, 0, 0, 0, 1, share * height)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 2, -1)
+        >>> translate_y(images, torch.tensor([0.5]))[0, 0]
+        tensor([[10, 20, 30, 40],
+                [ 0,  0,  0,  0]], dtype=torch.uint8)
+    """
     return move_rows(images, translation_y_matrix(share.double(), images.shape[2]))
 
 

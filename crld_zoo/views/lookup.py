@@ -19,6 +19,13 @@ def look_up(images: Tensor, table: Tensor) -> Tensor:
     Args:
         images: uint8 ``(N, 3, H, W)``.
         table: uint8 ``(N, 3, 256)``, or ``(N, 1, 256)`` for one table for all channels.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> table = torch.arange(256).flip(0).to(torch.uint8).expand(1, 3, 256)
+        >>> look_up(images, table)[0, 0]
+        tensor([[245, 235, 225, 215]], dtype=torch.uint8)
     """
     return table.expand(len(images), 3, 256).gather(2, images.flatten(2).long()).view_as(images)
 
@@ -28,7 +35,14 @@ def _levels(images: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def autocontrast_table(images: Tensor) -> Tensor:
-    """Stretch each channel's darkest to brightest value over 0 to 255, ``(N, 3, 256)``; a constant channel stays."""
+    """Stretch each channel's darkest to brightest value over 0 to 255, ``(N, 3, 256)``; a constant channel stays.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> autocontrast_table(images)[0, 0, [10, 20, 40]]
+        tensor([  0,  85, 255], dtype=torch.uint8)
+    """
     pixels, levels = images.flatten(2), _levels(images, torch.float64)
     low, high = pixels.amin(2, keepdim=True).double(), pixels.amax(2, keepdim=True).double()
     span = high - low
@@ -38,7 +52,14 @@ def autocontrast_table(images: Tensor) -> Tensor:
 
 
 def equalize_table(images: Tensor) -> Tensor:
-    """Spread each channel's histogram evenly, ``(N, 3, 256)``; a channel with too few values to spread stays."""
+    """Spread each channel's histogram evenly, ``(N, 3, 256)``; a channel with too few values to spread stays.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> tuple(equalize_table(images).shape)
+        (1, 3, 256)
+    """
     pixels = images.flatten(2)
     counts = torch.zeros((len(images), 3, 256), dtype=torch.int32, device=images.device)
     counts.scatter_add_(2, pixels.long(), counts.new_ones(()).expand_as(pixels))
@@ -51,12 +72,26 @@ def equalize_table(images: Tensor) -> Tensor:
 
 
 def autocontrast(images: Tensor) -> Tensor:
-    """``PIL.ImageOps.autocontrast``."""
+    """``PIL.ImageOps.autocontrast``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> autocontrast(images)[0, 0]
+        tensor([[  0,  85, 170, 255]], dtype=torch.uint8)
+    """
     return look_up(images, autocontrast_table(images))
 
 
 def equalize(images: Tensor) -> Tensor:
-    """``PIL.ImageOps.equalize``."""
+    """``PIL.ImageOps.equalize``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 100, -1)
+        >>> equalize(images)[0, 0, 0]
+        tensor([  0, 100, 200, 255], dtype=torch.uint8)
+    """
     return look_up(images, equalize_table(images))
 
 

@@ -29,6 +29,12 @@ def normalize(
 
     Returns:
         ``(N, 3, H, W)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> normalize(images, torch.full((3,), 10.0), torch.full((3,), 5.0))[0, 0]
+        tensor([[0., 2., 4., 6.]])
     """
     layout = torch.channels_last if channels_last else torch.contiguous_format
     result = torch.empty(images.shape, dtype=torch.float32, device=images.device, memory_format=layout)
@@ -54,6 +60,9 @@ def check_normalization(mean: Sequence[float], std: Sequence[float], whose: str)
 
     Raises:
         InputError: It is not, or it is on the scale 0-1.
+
+    Example:
+        >>> check_normalization((123.7, 116.3, 103.5), (58.4, 57.1, 57.4), 'the teacher')
     """
     if mean is None or std is None or len(mean) != 3 or len(std) != 3:
         raise InputError(f'mean={mean} and std={std} of {whose}: three numbers each, R, G, B')

@@ -44,7 +44,13 @@ PIL_OPERATIONS: dict[str, Callable[[Image.Image, float], Image.Image]] = dict(
 def pil_cutout(
     image: Image.Image, share: float, center_x: float, center_y: float, fill: tuple[int, int, int] = (125, 123, 114)
 ) -> Image.Image:
-    """Cover a square as FixMatch's public implementations do; see :func:`crld_zoo.views.cutout`."""
+    """Cover a square as FixMatch's public implementations do; see :func:`crld_zoo.views.cutout`.
+
+    Example:
+        >>> from PIL import Image
+        >>> pil_cutout(Image.new('RGB', (4, 4)), 0.5, 2.0, 2.0).getpixel((2, 2))
+        (125, 123, 114)
+    """
     if share <= 0:
         return image
     width, height = image.size

@@ -38,6 +38,13 @@ def resized_crop(
         width: Number of columns.
         size: Height and width of the result.
         interpolation: ``'bilinear'`` or ``'bicubic'``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.full((1, 3, 8, 8), 7, dtype=torch.uint8)
+        >>> zero, four = torch.tensor([0]), torch.tensor([4])
+        >>> tuple(resized_crop(images, zero, zero, four, four, (6, 6)).shape)
+        (1, 3, 6, 6)
     """
     if images.device.type == 'cpu':
         windows = torch.stack((top, left, height, width), 1).tolist()
@@ -64,6 +71,12 @@ def resample_rows(images: Tensor, start: Tensor, length: Tensor, size: int, inte
 
     Returns:
         uint8 ``(N, 3, H, size)``.
+
+    Example:
+        >>> import torch
+        >>> images = torch.tensor([10, 20, 30, 40], dtype=torch.uint8).expand(1, 3, 1, -1)
+        >>> resample_rows(images, torch.tensor([0]), torch.tensor([4]), 2, 'bilinear')[0, 0]
+        tensor([[17, 33]], dtype=torch.uint8)
     """
     count, _, _, width = images.shape
     reach = _REACH[interpolation]

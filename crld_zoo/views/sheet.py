@@ -70,6 +70,12 @@ def draw_sheet(columns: Mapping[str, Sequence[Image.Image]], captions: Sequence[
     Args:
         columns: Pictures by the column's title.
         captions: A text under the first picture of each row.
+
+    Example:
+        >>> from PIL import Image
+        >>> picture = Image.new('RGB', (32, 32))
+        >>> draw_sheet({'weak': [picture], 'strong': [picture]}, ['cat']).mode
+        'RGB'
     """
     largest = max(max(picture.size) for pictures in columns.values() for picture in pictures)
     side = min(max(largest, _MIN_SIDE), _MAX_SIDE)

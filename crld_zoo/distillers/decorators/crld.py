@@ -21,7 +21,13 @@ from ..functional import full_precision
 
 @full_precision
 def confident(logits_t: Tensor, threshold: float) -> Tensor:
-    """``max softmax(z_t) >= threshold`` as 0 or 1, ``(N,)``, at temperature 1."""
+    """``max softmax(z_t) >= threshold`` as 0 or 1, ``(N,)``, at temperature 1.
+
+    Example:
+        >>> import torch
+        >>> confident(torch.tensor([[0., 9.], [0., 1.]]), 0.9)
+        tensor([1., 0.])
+    """
     return (logits_t.detach().softmax(1).amax(1) >= threshold).to(logits_t.dtype)
 
 
@@ -50,6 +56,14 @@ class CRLD(Decorator):
         mask_by: ``'term'`` gates the within-view terms by the weak mask and the cross-view terms by the strong one, as
             the published code does; ``'target_view'`` gates each term by the teacher's view that is its target.
         **options: Those of :class:`~crld_zoo.distillers.Distiller`.
+
+    Example:
+        >>> import torch
+        >>> from crld_zoo.distillers import DKD, Prediction
+        >>> distiller = CRLD(DKD(warmup=0), tau_w=0.8)
+        >>> views = {view: Prediction(torch.randn(4, 10)) for view in distiller.views}
+        >>> sorted(distiller(views, views, torch.tensor([0, 1, 2, 3])))
+        ['keep_strong', 'keep_weak', 'loss_ce', 'loss_cv', 'loss_wv']
     """
 
     views = ('weak', 'strong')

@@ -24,6 +24,11 @@ class LogitStandardization(PairDecorator):
             ``temperature=2, ce_weight=0.1, kd_weight=9``.
         level: ``'all'`` standardizes all that the distiller computes from logits; ``'instance'``, for MLLD alone, its
             instance level only, as the published code does.
+
+    Example:
+        >>> from crld_zoo.distillers import KD
+        >>> LogitStandardization(KD(temperature=2.0, kd_weight=9.0)).kd_weight
+        9.0
     """
 
     def __init__(self, distiller: dict | Distiller, level: str = 'all') -> None:

@@ -19,6 +19,11 @@ def normalized_logits(logits: Tensor, temperature_norm: float) -> tuple[Tensor, 
 
     The standard deviation over the classes is the unbiased one and keeps its gradient. Constant logits, as a head that
     starts at zero gives, have none: they stay as they are, and so does the size of their gradient.
+
+    Example:
+        >>> import torch
+        >>> normalized_logits(torch.tensor([[1., 2., 3.]]), 2.0)
+        (tensor([[0.5000, 1.0000, 1.5000]]), tensor([2.]))
     """
     tau = temperature_norm * logits.std(1, keepdim=True)
     return logits / torch.where(tau > 0, tau, 1), tau.squeeze(1)
@@ -88,6 +93,11 @@ class NormKD(PairDecorator):
     Args:
         distiller: Config of the distiller to decorate, or the distiller; KD, if None.
         temperature_norm: Multiple of the logits' standard deviation that serves as temperature, above 0.
+
+    Example:
+        >>> from crld_zoo.distillers import DKD
+        >>> NormKD().kd_weight, NormKD(DKD(), temperature_norm=1.0).kd_weight
+        (0.9, 1.0)
     """
 
     def __init__(self, distiller: dict | Distiller | None = None, temperature_norm: float = 2.0) -> None:

@@ -47,14 +47,26 @@ def as_map(feature: Tensor) -> Tensor:
 
 
 def same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Two maps, the larger one averaged over the positions (adaptive pooling) to the size of the smaller one."""
+    """Two maps, the larger one averaged over the positions (adaptive pooling) to the size of the smaller one.
+
+    Example:
+        >>> one, other = same_size(torch.zeros(2, 3, 8, 8), torch.zeros(2, 5, 4, 4))
+        >>> tuple(one.shape), tuple(other.shape)
+        ((2, 3, 4, 4), (2, 5, 4, 4))
+    """
     if one.shape[2] >= other.shape[2]:
         return F.adaptive_avg_pool2d(one, other.shape[2:]), other
     return one, F.adaptive_avg_pool2d(other, one.shape[2:])
 
 
 def unit(vectors: Tensor, eps: float = 0.0) -> Tensor:
-    """``v / (|v| + eps)``, of length 1 in the last dimension; a zero vector stays 0, with gradient 0."""
+    """``v / (|v| + eps)``, of length 1 in the last dimension; a zero vector stays 0, with gradient 0.
+
+    Example:
+        >>> unit(torch.tensor([[3., 4.], [0., 0.]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
+    """
     norm = vectors.norm(dim=-1, keepdim=True)
     return vectors / (norm.masked_fill(norm < 1e-12, math.inf) + eps)
 
@@ -73,6 +85,13 @@ def map_loss(*, pool: bool = False, same_channels: bool = False) -> Callable:
     Args:
         pool: Bring each pair of maps to the smaller one's size.
         same_channels: Refuse pairs of different numbers of channels, which would broadcast.
+
+    Example:
+        >>> @map_loss(pool=True)
+        ... def distance(maps_s, maps_t):
+        ...     return (maps_s[0] - maps_t[0]).abs().mean((1, 2, 3))
+        >>> distance(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 2, 2))
+        tensor([1.])
     """
 
     def decorate(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -15,6 +15,10 @@ class CrossEntropy(Distiller):
 
     Args:
         **options: Those of :class:`~crld_zoo.distillers.Distiller`.
+
+    Example:
+        >>> CrossEntropy(label_smoothing=0.1).needs_teacher
+        False
     """
 
     needs_teacher = False

@@ -15,6 +15,12 @@ def decoupled_divergence(logits_s: Tensor, logits_t: Tensor, target: Tensor, alp
     """``alpha KL(b_t || b_s) + beta KL(q_t || q_s)``, ``(N,)``, of logits that are scaled already (eq. 7).
 
     ``b`` is the two-way split of the softmax into target and rest, ``q`` the softmax over the other classes alone.
+
+    Example:
+        >>> import torch
+        >>> logits, target = torch.tensor([[1., 2., 4.]]), torch.tensor([0])
+        >>> decoupled_divergence(logits, 2 * logits, target, alpha=1.0, beta=0.0).round(decimals=3)
+        tensor([0.0330])
     """
 
     def split(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -45,6 +51,14 @@ def dkd_loss(
 
     Raises:
         InputError: The target holds no class indices.
+
+    Example:
+        >>> import torch
+        >>> logits, target = torch.tensor([[1., 2., 4.]]), torch.tensor([0])
+        >>> dkd_loss(logits, 2 * logits, target, alpha=1.0, beta=8.0, temperature=4.0).round(decimals=3)
+        tensor([3.7560])
+        >>> dkd_loss(logits, logits + 3, target, alpha=1.0, beta=8.0, temperature=4.0).abs() < 1e-5
+        tensor([True])
     """
     divisor = per_row(temperature)
     return temperature**2 * decoupled_divergence(logits_s / divisor, logits_t / divisor, target, alpha, beta)
@@ -64,6 +78,10 @@ class DKD(PairDistiller):
         ce_weight: Weight of the cross-entropy with the labels.
         kd_weight: Weight of the pair loss.
         **options: Those of :class:`~crld_zoo.distillers.PairDistiller`.
+
+    Example:
+        >>> DKD(beta=2.0).warmup
+        20
     """
 
     has_temperature = True

@@ -44,6 +44,10 @@ class KD(PairDistiller):
         ce_weight: Weight of the cross-entropy with the labels.
         kd_weight: Weight of the pair loss.
         **options: Those of :class:`~crld_zoo.distillers.PairDistiller`.
+
+    Example:
+        >>> KD(temperature=1.0).kd_weight
+        0.9
     """
 
     has_temperature = True

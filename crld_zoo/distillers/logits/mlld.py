@@ -87,6 +87,12 @@ def mlld_loss(
 
     Returns:
         The loss of each sample, ``(N,)``.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[1., 2., 4.], [3., 1., 0.]])
+        >>> mlld_loss(logits, logits, temperatures=(2.0, 4.0)).abs() < 1e-6
+        tensor([True, True])
     """
     levels = multi_level(logits_s, logits_t, temperatures, instance)
     return levels.instance.sum(0) + levels.batch.sum(0).mean() + levels.classes.sum(0).mean()
@@ -94,7 +100,13 @@ def mlld_loss(
 
 @full_precision
 def least_confident(logits_t: Tensor) -> tuple[Tensor, Tensor]:
-    """Masks ``(N,)`` of the samples and ``(K,)`` of the classes that the teacher is at most median sure of."""
+    """Masks ``(N,)`` of the samples and ``(K,)`` of the classes that the teacher is at most median sure of.
+
+    Example:
+        >>> import torch
+        >>> least_confident(torch.tensor([[1., 2.], [0., 9.], [0., 0.]]))
+        (tensor([1., 0., 1.]), tensor([1., 0.]))
+    """
     probabilities = logits_t.detach().softmax(1)
     of_sample, of_class = probabilities.amax(1), probabilities.sum(0)
     return (
@@ -123,6 +135,10 @@ class MLLD(PairDistiller):
         ce_weight: Weight of the cross-entropy with the labels.
         kd_weight: Weight of every level.
         **options: Those of :class:`~crld_zoo.distillers.PairDistiller`.
+
+    Example:
+        >>> MLLD().views
+        ('weak', 'strong')
     """
 
     views = ('weak', 'strong')

@@ -30,6 +30,12 @@ def nkd_loss(
 
     Raises:
         InputError: The target holds no class indices.
+
+    Example:
+        >>> import torch
+        >>> logits, target = torch.tensor([[1., 2., 4.]]), torch.tensor([0])
+        >>> nkd_loss(logits, 2 * logits, target, gamma=1.5, temperature=1.0).round(decimals=3)
+        tensor([0.2520])
     """
     target_term = at_target(logits_t.softmax(1), target) * at_target(logits_s.log_softmax(1), target)
     divisor = per_row(temperature)
@@ -48,6 +54,10 @@ class NKD(PairDistiller):
         ce_weight: Weight of the cross-entropy with the labels.
         kd_weight: Weight of the pair loss.
         **options: Those of :class:`~crld_zoo.distillers.PairDistiller`.
+
+    Example:
+        >>> NKD(temperature=2.0).gamma
+        1.5
     """
 
     has_temperature = True

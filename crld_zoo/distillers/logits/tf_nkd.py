@@ -24,6 +24,12 @@ def tf_nkd_loss(logits_s: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         The loss of each sample, ``(N,)``.
+
+    Example:
+        >>> import torch
+        >>> logits, target = torch.tensor([[1., 2., 4.]]), torch.tensor([0])
+        >>> tf_nkd_loss(logits, target).round(decimals=3)  # the batch's mean is its own: w = 1
+        tensor([3.1700])
     """
     if target.dim() == 1:
         label, share = target[:, None].clamp(min=0), (target >= 0).to(logits_s.dtype)[:, None]
@@ -44,6 +50,10 @@ class TfNKD(Distiller):
         ce_weight: Weight of the cross-entropy with the labels.
         kd_weight: Weight of the teacher-free term.
         **options: Those of :class:`~crld_zoo.distillers.Distiller`.
+
+    Example:
+        >>> TfNKD().needs_teacher
+        False
     """
 
     needs_teacher = False
