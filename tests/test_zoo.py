@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from crld_zoo import distillers
 from crld_zoo.config_files import read_config
 from crld_zoo.launch.catalog import KINDS, catalog
 from crld_zoo.registry import DISTILLERS
@@ -91,11 +90,6 @@ def test_a_part_that_is_missing_or_empty_is_noticed(root, tmp_path, file, part, 
     else:
         (tmp_path / file).write_text(left, encoding='utf-8')
     assert missing_parts(tmp_path, 'DKD', 'dkd') == [part]
-
-
-@pytest.mark.parametrize('name', [name for name in distillers.__all__ if name in METHODS or name.endswith('_loss')])
-def test_a_method_and_its_loss_show_an_example(name):
-    assert '>>>' in getattr(distillers, name).__doc__, 'the doctests have nothing to run'
 
 
 @pytest.mark.parametrize('kind', KINDS)
