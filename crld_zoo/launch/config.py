@@ -142,3 +142,14 @@ def use_bf16(cfg: Config) -> None:
         )
     if kind == 'OptimWrapper':
         cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+
+
+def student_alone(model: dict) -> dict:
+    """A model's config to evaluate with: without its teacher, and with no file of weights to start from."""
+    if 'distiller' not in model:
+        return model
+    student = model['student']
+    if not isinstance(student, Mapping) or 'type' in student:
+        student = dict(model=student)
+    student = {name: value for name, value in student.items() if name not in ('head', 'prefix')}
+    return model | dict(teacher=None, compile=None, student=student | dict(checkpoint='random'))

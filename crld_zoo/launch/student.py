@@ -30,7 +30,7 @@ from crld_zoo.evaluation.functional import measure
 from crld_zoo.registry import DATASETS, MODELS
 
 from .checks import check_classes
-from .config import load_config
+from .config import load_config, student_alone
 
 Picture = str | Path | Image.Image | np.ndarray | Tensor
 
@@ -260,12 +260,7 @@ def log_to_stderr() -> None:
 
 
 def _build(cfg: Config, device: str | None) -> nn.Module:
-    """The model without its teacher; no file of weights is looked for."""
-    model = cfg.model.to_dict()
-    if 'distiller' in model:
-        model |= dict(teacher=None, compile=None)
-        if isinstance(model['student'], dict) and 'type' not in model['student']:
-            model['student'] = {**model['student'], 'checkpoint': 'random'}
+    model = student_alone(cfg.model.to_dict())
     with DefaultScope.overwrite_default_scope('crld_zoo'):
         built = MODELS.build(model)
     return built.to(device or ('cuda' if torch.cuda.is_available() else 'cpu')).eval()

@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from mmengine.config import ConfigDict
 from mmengine.runner import Runner
 
 from crld_zoo.errors import InputError
 
 from .checks import check_run, load_student_weights
-from .config import check_data, load_config, prepare
+from .config import check_data, load_config, prepare, student_alone
 from .options import ConfigOptions
 from .processes import leave_group
 
@@ -51,8 +52,7 @@ def run_test(
     check_data(cfg, 'test_dataloader')
     prepare(cfg, launcher)
     cfg.allow_other_classes = allow_other_classes or cfg.get('allow_other_classes', False)
-    if 'teacher' in cfg.model:
-        cfg.model.teacher = None
+    cfg.model = ConfigDict(student_alone(cfg.model.to_dict()))
     cfg.load_from, cfg.resume = None, False
     runner = Runner.from_cfg(cfg)
     path = locate(checkpoint)

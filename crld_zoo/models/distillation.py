@@ -22,7 +22,7 @@ from crld_zoo.networks import Taps, build_network, count_classes
 from crld_zoo.networks.classifiers import LibraryNames, put_versions_in, take_versions_out
 from crld_zoo.networks.compilation import compiled
 from crld_zoo.registry import DISTILLERS, MODELS
-from crld_zoo.views import SampleKeys, ViewPreprocessor
+from crld_zoo.views import SampleKeys, ViewPreprocessor, targets
 
 from .teacher import Teacher
 
@@ -99,8 +99,8 @@ class Distillation(BaseModel):
                 'leave model.compile out.'
             )
         self.student_forward = student_forward
-        self._train_student = _Outside(compiled(self.student, compile))
-        self._taps = _Outside(None)
+        self._compiled = _Outside(compiled(self.student, compile)) if compile else None
+        self._taps = _Outside(Taps(self.student, ()))
         self._seen = None
         if isinstance(self.data_preprocessor, ViewPreprocessor):
             self.data_preprocessor.needed_views = tuple(
@@ -141,8 +141,8 @@ class Distillation(BaseModel):
         Args:
             inputs: Normalized images ``(N, 3, H, W)``; to train, a dict of them by view name (one tensor counts as
                 the weak view).
-            data_samples: The labels of the batch: class indices ``(N,)`` or class probabilities ``(N, K)``, as
-                :func:`crld_zoo.views.targets` gives them; to predict, also mmpretrain's ``DataSample`` of each image.
+            data_samples: The labels of the batch, in any form that :func:`crld_zoo.views.targets` takes; to predict,
+                class indices ``(N,)`` or mmpretrain's ``DataSample`` of each image.
             mode: ``'loss'`` gives the distiller's losses; ``'predict'`` gives one record a sample; ``'tensor'`` gives
                 the student's logits.
             keys: The :class:`~crld_zoo.views.SampleKeys` of the batch, for methods that know samples by their numbers.
@@ -155,9 +155,11 @@ class Distillation(BaseModel):
             return self.student(inputs, mode='tensor')
         raise InputError(f"Distillation: mode must be 'loss', 'predict' or 'tensor', not {mode!r}.")
 
-    def loss(self, inputs: Tensor | Views, data_samples: Tensor, keys: SampleKeys | None = None) -> dict[str, Tensor]:
+    def loss(
+        self, inputs: Tensor | Views, data_samples: list | Tensor, keys: SampleKeys | None = None
+    ) -> dict[str, Tensor]:
         """The distiller's losses and statistics of one batch."""
-        views, target = self._needed_views(inputs), data_samples
+        views, target = self._needed_views(inputs), targets(data_samples, unlabeled=True)
         if self._seen is not None and self.training:
             raise InputError(
                 f'{type(self.distiller).__name__} keeps what it saw of each step, and was not shown the last one: call '
@@ -177,8 +179,8 @@ class Distillation(BaseModel):
     def student_predictions(self, views: Views, samples: Tensor | None = None) -> dict[str, Prediction]:
         """The student's prediction of each view that the distiller reads of it."""
         views = {name: views[name] for name in self.distiller.student_views}
-        call = self._train_student.module if self.training else self.student
-        taps = self._taps.module[0]
+        call = self._compiled.module if self._compiled and self.training else self.student
+        taps = self._taps.module
         return self._predict(
             lambda images: taps.run(call, images), views, samples, together=self.student_forward == 'concat'
         )
@@ -233,7 +235,6 @@ class Distillation(BaseModel):
 
     def _setup(self, distiller: Distiller) -> None:
         """Show the distiller a probe batch, so that it builds what depends on shapes, and find the taps."""
-        taps = [Taps(self.student, ()), None]
         names = (distiller.student_taps, distiller.teacher_taps)
         if any(names) or distiller.overrides('setup'):
             probe = {
@@ -242,9 +243,10 @@ class Distillation(BaseModel):
             }
             with torch.no_grad(), _evaluating(self.student):
                 first = probe[distiller.student_views[0]]
-                taps[0] = Taps(self.student, distiller.student_taps, first)
+                taps = Taps(self.student, distiller.student_taps, first)
+                self._taps = _Outside(taps)
                 student = self._predict(
-                    lambda images: taps[0].run(self.student, images),
+                    lambda images: taps.run(self.student, images),
                     {view: probe[view] for view in distiller.student_views},
                     None,
                 )
@@ -255,7 +257,6 @@ class Distillation(BaseModel):
                     teacher = self._predict(self.teacher.peek, views, None)
             read = () if self.teacher is None else (self.teacher.network, self.teacher.norms)
             distiller.setup(student, teacher, Networks(self.student, *read))
-        self._taps = _Outside(taps)
 
     def _image_size(self, view: str) -> tuple[int, int]:
         size = self.data_preprocessor.size_of(view) if isinstance(self.data_preprocessor, ViewPreprocessor) else None
@@ -335,10 +336,11 @@ class Distillation(BaseModel):
         return super()._apply(fn, recurse)
 
     def __deepcopy__(self, memo: dict) -> Distillation:
-        """An averaged copy predicts and does not train: it has no distiller."""
+        """A copy predicts, as an average does, and has no distiller; who wants to train it gives it one."""
         clone = memo[id(self)] = type(self).__new__(type(self))
         modules = {name: module for name, module in self._modules.items() if name != 'distiller'}
         clone.__dict__.update(copy.deepcopy(dict(self.__dict__, _modules=modules), memo))
+        clone._taps, clone._compiled = _Outside(self._taps.module.on(clone.student)), None
         return clone
 
 

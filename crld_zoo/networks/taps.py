@@ -21,6 +21,7 @@ assumed of a library; what the network changes in place later on is copied when 
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -96,6 +97,12 @@ class Taps:
         self._copied = frozenset(
             name for name, source in self._sources.items() if name != 'last_map' and seen.is_changed(source)
         )
+
+    def on(self, network: nn.Module) -> Taps:
+        """The same taps on a copy of the network."""
+        taps = copy.copy(self)
+        taps._network = network
+        return taps
 
     def run(self, call: Callable[[Tensor], Tensor], images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The logits of one call that runs the network, and its tensors by name.

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from crld_zoo.launch import main_guard
+
 from ..test_tools.command import run
 
 TOOL = 'tools/benchmark.py'
@@ -91,7 +93,7 @@ def call(root: Path, monkeypatch, capsys, *arguments: str | Path) -> str:
     spec.loader.exec_module(tool)
     monkeypatch.setattr(sys, 'argv', ['benchmark.py', *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
-        tool.main()
+        main_guard(tool.main)()
     assert ended.value.code == 2
     return capsys.readouterr().err.splitlines()[-1]
 
@@ -101,7 +103,7 @@ def call(root: Path, monkeypatch, capsys, *arguments: str | Path) -> str:
     [
         ([], 'take --random-weights'),
         (['--random-weights', '--json', 'no/such/folder/file.json'], 'there is no folder'),
-        (['--random-weights', '--cfg-options', 'model.distiller.tau_w=7'], 'tau_w is a confidence'),
+        (['--random-weights', '--cfg-options', 'model.distiller.tau_w=7'], 'tau_w must be a number from 0 to 1'),
         (['--repeats', '0'], '0 is not above 0'),
         (['--seconds', 'nan'], 'nan is not above 0'),
         (['--processor-time', '--threads', '4'], 'leave --threads out'),

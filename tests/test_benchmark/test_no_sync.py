@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
-
 import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 
-from crld_zoo.distillers import Prediction
+from crld_zoo.distillers import Prediction, Progress
 from crld_zoo.registry import DISTILLERS
+
+from ..test_distillers.cases import default_config
 
 DISTILLERS.import_from_location()
 CONFIGS = [
-    dict(type=name, **({'distiller': dict(type='KD')} if 'distiller' in inspect.signature(kind).parameters else {}))
+    default_config(name)
     for name, kind in sorted(DISTILLERS.module_dict.items())
     if kind.__module__.startswith('crld_zoo')
 ]
@@ -27,8 +27,9 @@ CONFIGS += [
 def losses_without_values(config: dict) -> dict:
     """The losses of a batch whose tensors have a shape and a type but no values."""
     distiller = DISTILLERS.build(config)
-    if distiller.needs_features:
+    if distiller.student_taps or distiller.teacher_taps:
         pytest.skip('needs feature maps')
+    distiller.begin(Progress(epoch=3, iteration=20, epochs=240, iterations=2400))
     with FakeTensorMode(allow_non_fake_inputs=True):
         student = {name: Prediction(torch.randn(8, 5, requires_grad=True)) for name in ('weak', 'strong')}
         teacher = {name: Prediction(torch.randn(8, 5)) for name in ('weak', 'strong')}

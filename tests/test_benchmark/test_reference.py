@@ -8,7 +8,7 @@ import torch
 from crld_zoo.benchmark import Options
 from crld_zoo.benchmark.reference import ReferenceTraining, one_by_one, pil_options
 from crld_zoo.benchmark.setup import measured_config
-from crld_zoo.distillers import Prediction
+from crld_zoo.distillers import Prediction, Progress
 from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS
 from crld_zoo.views import ViewPreprocessor
@@ -22,6 +22,7 @@ def training(recipe, tmp_path, **overrides) -> ReferenceTraining:
 @pytest.mark.parametrize('mask_by', ['term', 'target_view'])
 def test_the_loss_is_the_distillers(inner, mask_by):
     crld = DISTILLERS.build(dict(type='CRLD', distiller=dict(type=inner), mask_by=mask_by, tau_w=0.5, tau_s=0.3))
+    crld.begin(Progress(epoch=3, iteration=20, epochs=240, iterations=2400))
     generator = torch.Generator().manual_seed(0)
     student, teacher = (
         {

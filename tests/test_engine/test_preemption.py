@@ -41,6 +41,7 @@ def told_to_stop(work_dir, hook: Hook, **changes) -> None:
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_it_stops_after_the_iteration_and_resumes(tmp_path, number):
+    signal.signal(number, signal.SIG_DFL)  # under nohup it would be ignored, rightly
     told_to_stop(tmp_path / 'run', Signal(number))
     assert torch.load(tmp_path / 'run' / 'snapshot.pth')['meta']['iter'] == 9
     tiny_run.resume(tmp_path / 'run')

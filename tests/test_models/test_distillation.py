@@ -368,4 +368,4 @@ def test_batch_norms_over_all_gpus_are_the_students_alone():
     assert kinds[torch.nn.SyncBatchNorm] and not kinds[torch.nn.BatchNorm2d]
     assert list(converted.state_dict()) == keys
     assert list(map(type, converted.teacher.modules())) == list(map(type, teacher))
-    assert converted._train_student.module is converted.student
+    assert converted._taps.module._network is converted.student

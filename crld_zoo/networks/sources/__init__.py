@@ -102,6 +102,8 @@ def build_network(
         if not spec.declared:
             raise InputError(f'{sentence}; take it out of the config of the student')
         print_log(sentence, logger='current', level=logging.WARNING)
+    if checkpoint is not None:
+        spec = replace(spec, parts=())  # one answer for the whole: 'random' loads no part either
     checkpoint = checkpoint or (OWN if spec.wanted else RANDOM)
     network = build_from_spec(spec, checkpoint, head=head, prefix=prefix, trust_pickle=trust_pickle)
     if getattr(network, 'num_classes', None) == 2 and _add_zero in network._forward_hooks.values():
