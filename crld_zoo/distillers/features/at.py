@@ -9,10 +9,10 @@ from torch import Tensor
 from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS
 
-from .maps import STAGES, MapDistiller, map_loss, unit
+from .maps import STAGES, MapDistiller, over_maps, unit
 
 
-@map_loss(pool=True)
+@over_maps(pool=True)
 def attention_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor], *, p: int) -> Tensor:
     """``sum over stages of mean (a(F_s) - a(F_t))^2``, ``a(F) = vec(mean_c F^p)`` scaled to length 1.
 

@@ -10,10 +10,10 @@ from torch import Tensor
 from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS
 
-from .maps import MapDistiller, map_loss, unit
+from .maps import MapDistiller, over_maps, unit
 
 
-@map_loss(same_channels=True)
+@over_maps(same_channels=True)
 def catkd_loss(
     maps_s: Sequence[Tensor], maps_t: Sequence[Tensor], *, cam_resolution: int, normalize: bool, binarize: bool
 ) -> Tensor:

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from crld_zoo.registry import DISTILLERS
 
-from .maps import MapDistiller, map_loss
+from .maps import MapDistiller, over_maps
 
 
-@map_loss(pool=True, same_channels=True)
+@over_maps(pool=True, same_channels=True)
 def fitnet_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tensor:
     """``sum over stages of mean (r(F_s) - F_t)^2`` (eq. 3): the squared distance to the teacher's maps.
 

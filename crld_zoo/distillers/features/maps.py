@@ -79,7 +79,7 @@ def require_two(method: str, features: Tensor) -> None:
         )
 
 
-def map_loss(*, pool: bool = False, same_channels: bool = False) -> Callable:
+def over_maps(*, pool: bool = False, same_channels: bool = False) -> Callable:
     """Make a loss over two lists of maps safe: full precision, the teacher's maps a constant, lists that fit.
 
     Args:
@@ -87,7 +87,7 @@ def map_loss(*, pool: bool = False, same_channels: bool = False) -> Callable:
         same_channels: Refuse pairs of different numbers of channels, which would broadcast.
 
     Example:
-        >>> @map_loss(pool=True)
+        >>> @over_maps(pool=True)
         ... def distance(maps_s, maps_t):
         ...     return (maps_s[0] - maps_t[0]).abs().mean((1, 2, 3))
         >>> distance(torch.zeros(1, 3, 4, 4), torch.ones(1, 3, 2, 2))

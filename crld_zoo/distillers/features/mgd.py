@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from crld_zoo.registry import DISTILLERS
 
 from ..base import require_choice, require_share
-from .maps import MapDistiller, map_loss, same_size
+from .maps import MapDistiller, over_maps, same_size
 
 
-@map_loss(pool=True, same_channels=True)
+@over_maps(pool=True, same_channels=True)
 def mgd_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tensor:
     """``sum over stages and entries of (G(m * align(F_s)) - F_t)^2``: what was masked is generated again (eq. 3).
 

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from crld_zoo.registry import DISTILLERS
 
-from .maps import STAGES, MapDistiller, map_loss, unit
+from .maps import STAGES, MapDistiller, over_maps, unit
 
 
-@map_loss(pool=True)
+@over_maps(pool=True)
 def nst_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tensor:
     """``sum over stages of mean k(t, t) + mean k(s, s) - 2 mean k(s, t)``, ``k(x, y) = <x, y>^2``: a squared MMD.
 

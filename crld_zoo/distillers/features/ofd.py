@@ -13,12 +13,12 @@ from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS
 
 from ..base import Networks, Predictions
-from .maps import STAGES, MapDistiller, map_loss
+from .maps import STAGES, MapDistiller, over_maps
 
 BEFORE_ACTIVATION = tuple(f'{stage}:pre' for stage in STAGES)
 
 
-@map_loss(same_channels=True)
+@over_maps(same_channels=True)
 def ofd_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor], margins: Sequence[Tensor]) -> Tensor:
     """``sum over stages of 2^-(n-1-i) sum (x - t)^2 [x > t or t > 0]``, ``t = max(F_t, m)``: a partial L2 distance.
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from crld_zoo.registry import DISTILLERS
 
 from ..base import require_positive
-from .maps import MapDistiller, map_loss, require_two, unit
+from .maps import MapDistiller, over_maps, require_two, unit
 
 
-@map_loss()
+@over_maps()
 def pkt_loss(embeddings_s: Sequence[Tensor], embeddings_t: Sequence[Tensor], *, eps: float) -> Tensor:
     """``mean over N^2 of q_t log((q_t + eps) / (q_s + eps))``, ``q`` the rows' shares of ``(cos(x_i, x_j) + 1) / 2``.
 

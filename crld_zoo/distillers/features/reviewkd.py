@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from crld_zoo.registry import DISTILLERS
 
 from ..base import Networks, Predictions
-from .maps import STAGES, MapDistiller, map_loss
+from .maps import STAGES, MapDistiller, over_maps
 
 WIDEST = 512
 """The most channels that the fusion has, as in the published code."""
 
 
-@map_loss(pool=True, same_channels=True)
+@over_maps(pool=True, same_channels=True)
 def hcl_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tensor:
     """``sum over levels of (D_h + sum_l w_l D_l) / (1 + sum_l w_l)``: hierarchical context loss (section 3.4).
 

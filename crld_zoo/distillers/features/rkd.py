@@ -11,10 +11,10 @@ from torch import Tensor
 from crld_zoo.registry import DISTILLERS
 
 from ..base import require_nonnegative, require_positive
-from .maps import MapDistiller, map_loss, require_two, unit
+from .maps import MapDistiller, over_maps, require_two, unit
 
 
-@map_loss()
+@over_maps()
 def rkd_loss(
     embeddings_s: Sequence[Tensor],
     embeddings_t: Sequence[Tensor],

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from crld_zoo.registry import DISTILLERS
 
-from .maps import MapDistiller, map_loss, require_two, unit
+from .maps import MapDistiller, over_maps, require_two, unit
 
 
-@map_loss()
+@over_maps()
 def similarity_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tensor:
     """``sum over stages of 1/N^2 ||n(G_s) - n(G_t)||_F^2``, ``G = F F^T`` of flat maps (eq. 4).
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from crld_zoo.registry import DISTILLERS
 
 from ..base import Networks, Predictions, require_positive
-from .maps import STAGES, MapDistiller, map_loss, same_size
+from .maps import STAGES, MapDistiller, over_maps, same_size
 
 
-@map_loss(pool=True, same_channels=True)
+@over_maps(pool=True, same_channels=True)
 def vid_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor], log_scales: Sequence[Tensor], *, eps: float) -> Tensor:
     """``sum over stages of mean 0.5 ((mu(F_s) - F_t)^2 / v + log v)``, ``v = log(1 + exp(rho)) + eps`` a channel.
 
