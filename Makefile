@@ -1,24 +1,26 @@
-# make demo, make test: both first make the environment in .venv (PYTHON=python3.12 chooses the interpreter).
+# make demo, check, test: each first makes the environment in .venv (PYTHON=python3.12 chooses the interpreter).
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-data faults lint clean
+.PHONY: demo check test test-data faults clean
 
 demo: .venv/ready       ## the main job on the sample: a teacher, a baseline, two distilled students, a table
 	$(BIN)/python tools/quickstart.py
 
-test: .venv/ready       ## all tests but those below, in two processes
-	$(BIN)/python -m pytest -m "not data" -n 2 --dist loadfile
+check: .venv/ready      ## style, types, the examples of docstrings, the wheel in an environment of its own
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest --doctest-modules crld_zoo
+	$(BIN)/python -m pytest -m wheel tests/test_tools
+
+test: .venv/ready       ## all tests but those of the wheel and those below, in two processes
+	$(BIN)/python -m pytest -m "not data and not wheel" -n 2 --dist loadfile
 
 test-data: .venv/ready  ## the tests that need the real data beside the repository
 	$(BIN)/python -m pytest -m data
 
 faults: .venv/ready     ## the long fault tests, with their figures
 	$(BIN)/python tests/faults/run.py
-
-lint: .venv/ready
-	$(BIN)/python -m pip install --quiet ruff
-	$(BIN)/ruff check .
 
 clean:
 	rm -rf .venv *.egg-info build

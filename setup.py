@@ -10,7 +10,8 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'crld_zoo/version.py').read_text(encoding='utf-8')).group(1)
 
-# The upper bounds are what was run. Beyond them pip takes a torch that mmengine has not been tried with.
+# Both ends are run, see .github/workflows/ci.yml. Beyond the upper bounds pip takes a torch that mmengine has not been
+# tried with.
 REQUIRES = [
     'torch>=2.6,<2.14',
     'torchvision>=0.21,<0.29',
@@ -18,18 +19,26 @@ REQUIRES = [
     'mmengine>=0.10.7,<0.11',
     'mmcv-lite>=2.1,<2.4',
     'mmpretrain>=1.2,<1.3',
-    'safetensors',
-    'rich',
+    'safetensors>=0.4',
+    'rich>=13.0',
     'setuptools>=77.0.3,<82',  # mmengine's `package::config` bases need pkg_resources, gone in 82
 ]
 EXTRAS = {
-    'demo': ['scikit-learn'],
-    'timm': ['timm>=1.0'],
-    'tensorboard': ['tensorboard'],
-    'export': ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20', 'huggingface_hub'],
-    'report': ['matplotlib'],
+    'demo': ['scikit-learn>=1.3'],
+    'timm': ['timm>=1.0.3'],
+    'tensorboard': ['tensorboard>=2.15'],
+    'export': ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20', 'huggingface_hub>=0.24'],
+    'report': ['matplotlib>=3.8'],
 }
-EXTRAS['test'] = ['pytest', 'pytest-xdist', *EXTRAS['demo'], *EXTRAS['timm'], *EXTRAS['tensorboard'], *EXTRAS['export']]
+EXTRAS['test'] = [
+    'pytest>=8.0',
+    'pytest-xdist>=3.5',
+    *EXTRAS['demo'],
+    *EXTRAS['timm'],
+    *EXTRAS['tensorboard'],
+    *EXTRAS['export'],
+]
+EXTRAS['dev'] = ['ruff==0.17.6', 'mypy==2.4.1', 'pre-commit>=4.0', *EXTRAS['test']]
 
 
 class BuildWithConfigs(build_py):

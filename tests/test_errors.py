@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import doctest
-
 import pytest
 
-import crld_zoo.errors
 from crld_zoo.errors import InputError, MissingFileError, UnknownNameError, nearest_names
 
 
@@ -40,7 +37,3 @@ def test_nearest_names_are_limited_in_number():
 
 def test_nearest_names_where_nothing_is_known():
     assert nearest_names('KD', []) == 'there is none'
-
-
-def test_doctests():
-    assert doctest.testmod(crld_zoo.errors) == (0, 1)

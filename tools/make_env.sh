@@ -1,8 +1,11 @@
 #!/bin/sh
-# Make a virtual environment with the package and what its tests need: make_env.sh PYTHON FOLDER
+# Make a virtual environment: make_env.sh PYTHON FOLDER [REQUIREMENT …]
+# Without requirements it is a developer's: the clone itself with all that its checks and tests need.
 set -eu
 python=$1
 env=$2
+shift 2
+[ $# -gt 0 ] || set -- --editable '.[dev]'
 
 "$python" - <<'END' || exit 2
 import sys
@@ -17,7 +20,7 @@ else
     "$python" -m venv --without-pip "$env"
     "$python" -m pip --python "$env/bin/python" install --quiet pip
 fi
-"$env/bin/python" -m pip install --quiet --editable '.[test]'
+"$env/bin/python" -m pip install --quiet "$@"
 
 # mmengine requires opencv-python, which needs libGL; the headless build does not, and gives the same module.
 if ! "$env/bin/python" -c 'import cv2' 2>/dev/null; then
@@ -26,4 +29,4 @@ if ! "$env/bin/python" -c 'import cv2' 2>/dev/null; then
     "$env/bin/python" -m pip install --quiet "opencv-python-headless==$version" ||
         "$env/bin/python" -m pip install --quiet opencv-python-headless
 fi
-"$env/bin/python" -c 'import cv2, crld_zoo; print(f"crld_zoo {crld_zoo.__version__} is installed")'
+"$env/bin/python" -I -c 'import cv2, crld_zoo; print(f"crld_zoo {crld_zoo.__version__} is installed")'
