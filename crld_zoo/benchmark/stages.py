@@ -84,7 +84,7 @@ class StepParts:
             with self._autocast():
                 losses = self.model.distiller(student, teacher, target)
                 loss, _ = self.model.parse_losses(losses)
-            loss.backward()
+            torch.autograd.backward(list(loss.values()) if isinstance(loss, dict) else loss)
             for prediction in student.values():
                 prediction.logits.grad = None
 
@@ -95,6 +95,10 @@ class StepParts:
         gradients = [1e-4 * torch.randn_like(parameter) for parameter in parameters]
 
         def work() -> None:
+            if getattr(self.optimizer, 'takes_groups', False):
+                self.optimizer.gradients = {
+                    group: dict(zip(parameters, gradients, strict=True)) for group in self.optimizer.momenta
+                }
             for parameter, gradient in zip(parameters, gradients, strict=True):
                 parameter.grad = gradient
             self.optimizer.step()

@@ -7,6 +7,7 @@ from .data_check import DataCheckHook
 from .distiller import DistillerHook
 from .divergence import DivergenceError, DivergenceHook
 from .ema import EMAHook
+from .grouped import GroupedOptimWrapper
 from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .preemption import PREEMPTED, PreemptionHook, stopping_in_order
 from .randomness import SeededBatchSampler, SeededDataset
@@ -23,6 +24,7 @@ __all__ = [
     'DivergenceHook',
     'EMAHook',
     'EpochBasedTrainLoop',
+    'GroupedOptimWrapper',
     'IterBasedTrainLoop',
     'PREEMPTED',
     'PreemptionHook',

@@ -40,11 +40,14 @@ class DistillerHook(Hook):
         distiller = _distiller(runner)
         if distiller is None:
             return
-        if distiller.groups and not getattr(runner.optim_wrapper, 'takes_groups', False):
+        takes_groups = getattr(runner.optim_wrapper, 'takes_groups', False)
+        if distiller.groups and not takes_groups:
             raise InputError(
                 f'{type(distiller).__name__} has a gradient of its own for each group of losses: set '
                 "optim_wrapper.type='GroupedOptimWrapper'."
             )
+        if takes_groups:
+            runner.optim_wrapper.check_groups(distiller.groups.values(), type(distiller).__name__)
         dataset = runner.train_dataloader.dataset
         if distiller.overrides('connect'):
             labels = labels_by_number(dataset)

@@ -136,6 +136,9 @@ def _check_accumulation(cfg: Config) -> None:
 
 def use_bf16(cfg: Config) -> None:
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind == 'GroupedOptimWrapper':
+        cfg.optim_wrapper.dtype = 'bfloat16'
+        return
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'Bf16OptimWrapper'):
         raise InputError(
             f'--amp replaces an OptimWrapper, but the config has a {kind}: set its precision in the config.'
