@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 from pathlib import Path
+from typing import IO
 
 from .errors import InputError
 
@@ -25,7 +26,7 @@ def write_atomically(data: bytes, path: str | Path) -> None:
         InputError: The disk is full, or the file cannot be written; what was there before is untouched.
     """
     path = Path(path)
-    unfinished = path.with_name(f'.{path.name}{_UNFINISHED}')
+    unfinished = path.with_name(f'.{path.name}.{os.getpid()}{_UNFINISHED}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(unfinished, 'wb') as file:
@@ -48,6 +49,27 @@ def remove_unfinished(folder: str | Path) -> None:
     """Remove what writes left behind that a kill ended."""
     for path in Path(folder).glob(f'.*{_UNFINISHED}'):
         path.unlink(missing_ok=True)
+
+
+def lock(file: IO, place: int) -> None:
+    """Lock a byte of an open file for this process, without waiting, until it is closed or the process ends.
+
+    The lock is the operating system's. Between machines it is as good as the file system (NFS from version 4 on has
+    such locks). Closing any other handle of the same file in this process ends it too.
+
+    Raises:
+        BlockingIOError or PermissionError: Another process has it.
+        OSError: The file system has no locks.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        import msvcrt
+
+        file.seek(place)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)  # not flock: loader workers would inherit that
 
 
 def _sync_folder(folder: Path) -> None:

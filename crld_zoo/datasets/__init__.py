@@ -37,6 +37,7 @@ of an image without label everywhere.
 
 from .cifar import InMemoryCIFAR10, InMemoryCIFAR100
 from .digits import Digits
+from .fingerprint import fingerprint
 from .from_files import CustomDataset, ImageNet
 from .image_files import ImageFiles
 from .image_folder import ImageFolder, class_folders
@@ -66,4 +67,5 @@ __all__ = [
     'as_batch',
     'balanced_subset',
     'class_folders',
+    'fingerprint',
 ]

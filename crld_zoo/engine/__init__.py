@@ -12,6 +12,7 @@ from .loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from .preemption import PREEMPTED, PreemptionHook, stopping_in_order
 from .randomness import SeededBatchSampler, SeededDataset
 from .runtime_info import RuntimeInfoHook
+from .teacher_cache import TeacherCacheHook
 from .teacher_check import TeacherAccuracyHook
 from .throughput import ThroughputHook
 
@@ -32,6 +33,7 @@ __all__ = [
     'SeededBatchSampler',
     'SeededDataset',
     'TeacherAccuracyHook',
+    'TeacherCacheHook',
     'ThroughputHook',
     'check_fits',
     'find_resume_checkpoint',

@@ -89,6 +89,7 @@ class SeededBatchSampler(Sampler):
         drop_last: Leave an incomplete last batch out.
         batches: Config of another batch sampler to take the batches from; None takes PyTorch's.
         waits: Give no batch before :meth:`place` was called: workers would load ahead from the wrong place.
+        period: Passes after which the random numbers of a sample come again; None: never.
     """
 
     def __init__(
@@ -98,8 +99,9 @@ class SeededBatchSampler(Sampler):
         drop_last: bool = False,
         batches: dict | None = None,
         waits: bool = False,
+        period: int | None = None,
     ) -> None:
-        self.sampler = sampler
+        self.sampler, self.period = sampler, period
         self.batch_size = batch_size
         self.batches = (
             BatchSampler(sampler, batch_size, drop_last)
@@ -134,7 +136,8 @@ class SeededBatchSampler(Sampler):
                     counts = self._new_counts()
                 copies = indices.copies if isinstance(indices, CountedBatch) else counts(indices)
                 if number >= first:
-                    yield SeededBatch(indices, copies, seed, epoch + number // length)
+                    drawn = epoch + number // length
+                    yield SeededBatch(indices, copies, seed, drawn if self.period is None else drawn % self.period)
                 number += 1
             if not endless:
                 return
@@ -227,13 +230,14 @@ class KeyedCollate:
         return collated
 
 
-def seeded_loader(dataloader: dict, attach: bool = True, waits: bool = False) -> dict:
+def seeded_loader(dataloader: dict, attach: bool = True, waits: bool = False, period: int | None = None) -> dict:
     """A loader's config whose samples are drawn for by their numbers.
 
     Args:
         dataloader: The config.
         attach: Whether the batches carry the keys of their samples.
         waits: As in :class:`SeededBatchSampler`.
+        period: As in :class:`SeededBatchSampler`.
     """
     config = dict(dataloader)
     batch_sampler = dict(
@@ -241,6 +245,7 @@ def seeded_loader(dataloader: dict, attach: bool = True, waits: bool = False) ->
         drop_last=config.pop('drop_last', False),
         batches=config.pop('batch_sampler', None),
         waits=waits,
+        period=period,
     )
     return dict(
         config,

@@ -21,6 +21,7 @@ _SAFEGUARDS = dict(
     data_check='DataCheckHook',
     distiller='DistillerHook',
     teacher_accuracy='TeacherAccuracyHook',
+    teacher_cache='TeacherCacheHook',
     divergence='DivergenceHook',
     preemption='PreemptionHook',
 )

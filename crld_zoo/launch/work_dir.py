@@ -8,23 +8,24 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 from mmengine.logging import print_log
 
 from crld_zoo.engine.checkpoints import RUN_FILE, find_resume_checkpoint, read_run
 from crld_zoo.errors import InputError
+from crld_zoo.files import lock
 
 LOCK_FILE = '.lock'
 """What a training keeps locked; it holds who does."""
+
+_BEYOND_TEXT = 1 << 30  # on Windows, what lies under a lock cannot be read
 
 
 @contextmanager
 def occupied(work_dir: str | Path, resume: bool | str = False) -> Iterator[tuple[str | None, int | None]]:
     """Keep a work directory to this process, from before the first byte is written to the end of the run.
 
-    The lock is the operating system's: it ends with its process, however that ends. Between machines it is as good as
-    the file system (NFS from version 4 on has such locks).
+    The lock ends with its process, however that ends (:func:`crld_zoo.files.lock`).
 
     Args:
         work_dir: Made where it is missing.
@@ -40,7 +41,7 @@ def occupied(work_dir: str | Path, resume: bool | str = False) -> Iterator[tuple
     work_dir.mkdir(parents=True, exist_ok=True)
     with open(work_dir / LOCK_FILE, 'a+') as file:
         try:
-            _lock(file)
+            lock(file, _BEYOND_TEXT)
         except (BlockingIOError, PermissionError):
             file.seek(0)
             raise InputError(
@@ -77,16 +78,3 @@ def _checkpoint_and_seed(work_dir: Path, resume: bool | str) -> tuple[str | None
             '(--work-dir).'
         )
     return str(path), seed
-
-
-def _lock(file: IO) -> None:
-    """Lock a file for this process, or raise BlockingIOError or PermissionError where another one has it."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        file.seek(1 << 30)  # what lies under such a lock cannot be read
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # not flock: loader workers would inherit that

@@ -1,7 +1,8 @@
 """The model of every run: a student, a frozen teacher, a distiller."""
 
+from .cache import TeacherCache
 from .distillation import Distillation
 from .ensemble import TeacherEnsemble
 from .teacher import Teacher
 
-__all__ = ['Distillation', 'Teacher', 'TeacherEnsemble']
+__all__ = ['Distillation', 'Teacher', 'TeacherCache', 'TeacherEnsemble']

@@ -24,6 +24,7 @@ from crld_zoo.networks.compilation import compiled
 from crld_zoo.registry import DISTILLERS, MODELS
 from crld_zoo.views import SampleKeys, ViewPreprocessor, targets
 
+from .cache import TeacherCache
 from .teacher import Teacher
 
 Views = Mapping[str, Tensor]
@@ -61,7 +62,9 @@ class Distillation(BaseModel):
             :func:`build_network`'s arguments, or the module.
         distiller: Config of a distiller, or the module.
         teacher: Arguments of a :class:`Teacher` (or another ``type`` with its interface), a classifier's config dict or
-            name alone, or the module. Only training needs it, and only with a distiller that learns from one.
+            name alone, or the module. Only training needs it, and only with a distiller that learns from one. A
+            ``cache`` among the arguments, a folder or the arguments of a :class:`~crld_zoo.models.TeacherCache`, keeps
+            its logits for this run and others; it then runs on each view by itself.
         data_preprocessor: Config of the preprocessor, normally a :class:`~crld_zoo.views.ViewPreprocessor`.
         student_forward: ``'separate'`` runs the student on each view by itself, as the papers do: batch statistics are
             those of a view. ``'concat'`` runs all views of one size at once: faster, other statistics, not to be
@@ -92,6 +95,8 @@ class Distillation(BaseModel):
         with _random_stream('distiller'):
             distiller = DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller
         with _random_stream('teacher'):
+            teacher, cache = _take_cache(teacher, distiller)
+            self._teacher_cache = _Outside(cache)
             self._teacher = _Outside(self._build_teacher(teacher, distiller))
         if compile and (distiller.student_taps or distiller.needs_images):
             raise InputError(
@@ -128,6 +133,11 @@ class Distillation(BaseModel):
     def teacher(self) -> Teacher | None:
         """The frozen teacher; None where there is none."""
         return self._teacher.module
+
+    @property
+    def teacher_cache(self) -> TeacherCache | None:
+        """Where the teacher's logits are kept; None where they are not."""
+        return self._teacher_cache.module
 
     def forward(
         self,
@@ -168,7 +178,13 @@ class Distillation(BaseModel):
         samples = None if keys is None else keys.samples
         if self.distiller.needs_images:
             views = {name: view.detach().requires_grad_() for name, view in views.items()}
-        teacher = self.teacher_predictions(views, samples)  # first: the student's activations are kept
+        if self.teacher_cache is not None and (keys is None or target.is_floating_point()):
+            raise InputError(
+                "the teacher's cache keeps what it says of a sample, but "
+                + ('the batch has no sample numbers' if keys is None else 'the batch mixes its samples')
+                + ': leave model.teacher.cache out.'
+            )
+        teacher = self.teacher_predictions(views, samples, keys)  # first: the student's activations are kept
         student = self.student_predictions(views, samples)
         with torch.autocast(target.device.type, enabled=False):
             losses = self.distiller(student, teacher, target)
@@ -185,7 +201,9 @@ class Distillation(BaseModel):
             lambda images: taps.run(call, images), views, samples, together=self.student_forward == 'concat'
         )
 
-    def teacher_predictions(self, views: Views, samples: Tensor | None = None) -> dict[str, Prediction]:
+    def teacher_predictions(
+        self, views: Views, samples: Tensor | None = None, keys: SampleKeys | None = None
+    ) -> dict[str, Prediction]:
         """The teacher's prediction of each view that the distiller reads of it; none where it needs no teacher."""
         if not self.distiller.needs_teacher:
             return {}
@@ -195,8 +213,18 @@ class Distillation(BaseModel):
                 'give one, or train with CrossEntropy.'
             )
         views = {name: views[name] for name in self.distiller.teacher_views}
+        if self.teacher_cache is not None and keys is not None:
+            return {
+                name: self._predict(lambda images, name=name: self._kept(name, images, keys), {name: view}, samples)[
+                    name
+                ]
+                for name, view in views.items()
+            }
         with torch.set_grad_enabled(self.distiller.needs_images):
             return self._predict(self.teacher.extract, views, samples, together=True)
+
+    def _kept(self, view: str, images: Tensor, keys: SampleKeys) -> tuple[Tensor, dict]:
+        return self.teacher_cache.logits(view, keys, lambda: _wide(self.teacher.extract(images)[0])), {}
 
     def observe(self, skipped: bool = False) -> None:
         """Let the distiller bring its tables and queues up to date with the last step; called after every step.
@@ -388,6 +416,24 @@ def _build_student(student: str | dict | nn.Module) -> nn.Module:
     if isinstance(student, dict) and 'type' not in student:
         return build_network(**student)
     return build_network(student)
+
+
+def _take_cache(teacher, distiller: Distiller) -> tuple[object, TeacherCache | None]:
+    """A teacher's config without its cache, and the cache."""
+    if not isinstance(teacher, Mapping) or teacher.get('cache') is None:
+        if isinstance(teacher, Mapping) and 'cache' in teacher:
+            teacher = {name: value for name, value in teacher.items() if name != 'cache'}
+        return teacher, None
+    if distiller.teacher_taps or distiller.needs_images:
+        raise InputError(
+            f'{type(distiller).__name__} needs more of the teacher than its logits, which is all that a cache keeps: '
+            'leave model.teacher.cache out.'
+        )
+    teacher = dict(teacher)
+    cache = teacher.pop('cache')
+    if not distiller.needs_teacher:
+        return teacher, None
+    return teacher, TeacherCache(**cache) if isinstance(cache, Mapping) else TeacherCache(cache)
 
 
 def _is_classifier(config: dict) -> bool:

@@ -70,6 +70,7 @@ class Views(nn.Module):
             self.sources[name] = source
             pipelines.append(_build(name, operations))
         self.names = tuple(views)
+        self._operations = {name: _source_and_operations(name, view)[1] for name, view in views.items()}
         self.pipelines = nn.ModuleList(pipelines)
         self._steps = {name: tuple(pipeline) for name, pipeline in zip(views, pipelines, strict=True)}
         self._draws = {name: _draws(self._steps[name], self._images_before(name)) for name in self.names}
@@ -80,6 +81,14 @@ class Views(nn.Module):
         size = next((step.output_size for step in steps if step.output_size is not None), None)
         source = self.sources[view]
         return self.size_of(source) if size is None and source in self else size
+
+    def definition(self, view: str) -> str:
+        """All operations that make a view, from the image on, as text: equal for equal views."""
+        source = self.sources[view]
+        before = '' if source is None else f'{self.definition(source) if source in self else source} > '
+        return before + str(
+            [{name: operation[name] for name in sorted(operation)} for operation in self._operations[view]]
+        )
 
     def images_of(self, view: str) -> int:
         """How many images of each sample a view holds."""

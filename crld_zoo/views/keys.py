@@ -32,12 +32,15 @@ class SampleKeys(NamedTuple):
             to a subset. Data sets that are concatenated are numbered one after the other.
         copies: How often the sample came before in this pass, int64 ``(N,)``, below 2^23: copies of it are drawn for
             separately.
+        host: Samples and copies once more, on the CPU, for who looks something up by them: reading them back from a
+            GPU would wait for all that it has still to do.
     """
 
     seed: int
     epoch: int
     samples: Tensor
     copies: Tensor
+    host: tuple[np.ndarray, np.ndarray] | None = None
 
 
 def uniform(keys: SampleKeys, draws: Mapping[str, int]) -> dict[str, Tensor]:

@@ -132,8 +132,9 @@ class ViewPreprocessor(BaseDataPreprocessor):
         if target is not None and len(target) != count:
             raise InputError(f'ViewPreprocessor: the batch has {count} images, but {len(target)} labels.')
         if keys is not None:  # without waiting for what the device has still to do
+            host = (keys.samples.numpy(), keys.copies.numpy())
             samples, copies = (part.to(self.device, non_blocking=True) for part in (keys.samples, keys.copies))
-            keys = SampleKeys(keys.seed if self.seed is None else self.seed, keys.epoch, samples, copies)
+            keys = SampleKeys(keys.seed if self.seed is None else self.seed, keys.epoch, samples, copies, host)
         views = self._make_views(images, self._count_keys(count) if keys is None else keys)
         return dict(
             inputs={name: self._normalize(view) for name, view in views.items()},

@@ -77,10 +77,10 @@ def test_a_folder_is_free_again_after_its_run(tmp_path):
 
 
 def test_a_file_system_without_locks_gets_a_warning(tmp_path, monkeypatch, caplog):
-    def no_locks(file):
+    def no_locks(file, place):
         raise OSError(37, 'No locks available')
 
-    monkeypatch.setattr(module, '_lock', no_locks)
+    monkeypatch.setattr(module, 'lock', no_locks)
     told = []
     monkeypatch.setattr(module, 'print_log', lambda text, **_: told.append(text))
     with occupied(tmp_path):
