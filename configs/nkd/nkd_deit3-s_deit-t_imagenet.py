@@ -18,6 +18,6 @@ _base_ = [
 model = dict(
     distiller=dict(_base_.distiller, gamma=1.0, label_smoothing=0.1),
 )
-data_preprocessor = dict(batch_augments=None)
+data_preprocessor = dict(batch_augments=dict(_delete_=True))
 no_decay = {'.cls_token': dict(decay_mult=0.0), '.pos_embed': dict(decay_mult=0.0)}
 optim_wrapper = dict(paramwise_cfg=dict(custom_keys=no_decay))

@@ -19,4 +19,4 @@ _base_ = [
 model = dict(
     distiller=dict(_base_.distiller, gamma=1.0, label_smoothing=0.1),
 )
-data_preprocessor = dict(batch_augments=None)
+data_preprocessor = dict(batch_augments=dict(_delete_=True))

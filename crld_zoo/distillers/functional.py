@@ -184,6 +184,22 @@ def standardize(logits: Tensor) -> Tensor:
     return (logits - logits.mean(1, keepdim=True)) / (torch.where(std > 0, std, 1) + 1e-7)
 
 
+def labels_and_shares(target: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The labels of each sample and their shares, ``(N, 1)`` of class indices, ``(N, 2)`` of mixed labels ``(N, K)``.
+
+    A sample without a label (class -1) has class 0 with a share of 0.
+
+    Example:
+        >>> import torch
+        >>> labels_and_shares(torch.tensor([[0.25, 0., 0.75]]), torch.float32)
+        (tensor([[2, 0]]), tensor([[0.7500, 0.2500]]))
+    """
+    if target.dim() == 1:
+        return target[:, None].clamp(min=0), (target >= 0).to(dtype)[:, None]
+    share, label = target.to(dtype).topk(2, dim=1)
+    return label, share
+
+
 def put_at_target(logits: Tensor, target: Tensor, value: float) -> Tensor:
     """The rows ``(N, K)`` with another value at their targets ``(N,)``.
 

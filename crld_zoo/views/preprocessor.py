@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from mmengine.dist import get_rank
 from mmengine.model import BaseDataPreprocessor
+from mmpretrain.models.utils import RandomBatchAugment
 from torch import Tensor
 
 from crld_zoo.errors import InputError
@@ -41,6 +43,10 @@ class ViewPreprocessor(BaseDataPreprocessor):
         seed: Seed of the views; None takes the seed of the data, which the batch carries.
         image_size: Side, or height and width, of the images where no operation of a view fixes it; only distillers that
             look inside of the networks ask.
+        batch_augments: Mixes the images of a training batch and their labels, as mmpretrain's preprocessor does:
+            the arguments of its ``RandomBatchAugment``. All views are mixed alike, with the same partners and shares,
+            which are drawn from numpy and torch and are no function of the samples.
+        num_classes: The number of classes of mixed labels.
 
     What the views draw is a function of the :class:`~crld_zoo.views.SampleKeys` that the zoo's training loops give each
     batch as ``keys``. A batch of somebody else's loop has none: then the views follow a counter of this module (the
@@ -64,6 +70,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
         channels_last: bool = True,
         seed: int | None = None,
         image_size: int | Sequence[int] | None = None,
+        batch_augments: Mapping | None = None,
+        num_classes: int | None = None,
     ) -> None:
         super().__init__()
         self.mean, self.std = tuple(mean), tuple(std)
@@ -80,6 +88,10 @@ class ViewPreprocessor(BaseDataPreprocessor):
         self.image_size = None if image_size is None else tuple(image_size)
         self.seed = seed
         self.views = None if views is None else Views(views, given=self.view_names)
+        if batch_augments and not num_classes:
+            raise InputError('ViewPreprocessor: mixed labels are probabilities of classes: set num_classes.')
+        self.mixing = RandomBatchAugment(**batch_augments) if batch_augments else None
+        self.num_classes = num_classes
         self.needed_views: Sequence[str] | None = None
         self._calls = 0
 
@@ -101,7 +113,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
             one float tensor, and ``data_samples`` as they came, on the device.
 
         Raises:
-            InputError: The batch has another form, its images have different sizes, or a label is none.
+            InputError: The batch has another form, its images have different sizes, a label is none, or there is none
+                where labels are mixed.
         """
         if training:
             return self._train(data)
@@ -136,11 +149,27 @@ class ViewPreprocessor(BaseDataPreprocessor):
             samples, copies = (part.to(self.device, non_blocking=True) for part in (keys.samples, keys.copies))
             keys = SampleKeys(keys.seed if self.seed is None else self.seed, keys.epoch, samples, copies, host)
         views = self._make_views(images, self._count_keys(count) if keys is None else keys)
-        return dict(
-            inputs={name: self._normalize(view) for name, view in views.items()},
-            data_samples=self.cast_data(target),
-            keys=keys,
-        )
+        views, target = {name: self._normalize(view) for name, view in views.items()}, self.cast_data(target)
+        if self.mixing is not None:
+            views, target = self._mix(views, target)
+        return dict(inputs=views, data_samples=target, keys=keys)
+
+    def _mix(self, views: dict[str, Tensor], target: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+        """The views and their labels, mixed."""
+        shapes = {view.shape for view in views.values()}
+        if len(shapes) > 1:
+            raise InputError(
+                'ViewPreprocessor: batch_augments mixes all views alike, which needs one image of each sample in each, '
+                f'all of one size, but they have shapes {", ".join(str(tuple(shape)) for shape in shapes)}.'
+            )
+        if target is None or (target.dim() == 1 and bool((target < 0).any())):
+            raise InputError(
+                'ViewPreprocessor: batch_augments mixes labels, but the batch has samples without one: leave them out, '
+                'or leave batch_augments out.'
+            )
+        scores = F.one_hot(target, self.num_classes) if target.dim() == 1 else target
+        mixed, scores = self.mixing(torch.cat(tuple(views.values()), 1), scores)  # as channels of one image
+        return dict(zip(views, mixed.split(3, 1), strict=True)), scores
 
     @staticmethod
     def _is_multi_view(images: Tensor | Sequence) -> bool:

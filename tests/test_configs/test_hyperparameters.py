@@ -63,6 +63,7 @@ IMAGENET = {
     'normkd_dkd': dict(temperature_norm=0.5, alpha=1, beta=1, warmup=1, ce_weight=1, kd_weight=1),
     'mlld': dict(temperature=1, variant='reference', ce_weight=0.5, kd_weight=0.5),
     'tf_nkd': dict(ce_weight=1, kd_weight=1),
+    'uskd': dict(alpha=1, beta=0.1, mu=0.005, variant='reference', ce_weight=1),
     'dist': dict(beta=1, gamma=1, temperature=1, ce_weight=1, kd_weight=1),
     'wsld': dict(temperature=2, alpha=2.5, ce_weight=1, kd_weight=1),
     'ikl': dict(temperature=1, alpha=1, beta=0.5, t2=1, with_table=True, ce_weight=1, kd_weight=1),
@@ -170,11 +171,18 @@ OTHERS_PUBLISHED = dict(
     ofd_r32x4_r8x4_cifar100=74.95,
     reviewkd_r56_r20_cifar100=71.89,
     reviewkd_r32x4_r8x4_cifar100=75.63,
+    uskd_mbv1_imagenet=70.38,
+    uskd_mbv2_imagenet=72.41,
+    uskd_shuv2_imagenet=70.30,
+    uskd_r18_imagenet=70.79,
+    uskd_r50_imagenet=77.07,
+    uskd_r101_imagenet=78.54,
     tf_nkd_mbv1_imagenet=70.04,
     tf_nkd_mbv2_imagenet=72.08,
     tf_nkd_shuv2_imagenet=69.93,
     tf_nkd_r50_imagenet=76.93,
     **{'kd+sdd_r32x4_r8x4_cifar100': 75.59, 'tf_nkd_swin-t_imagenet': 81.48, 'nkd_deit3-s_deit-t_imagenet': 76.68},
+    **{'uskd_regnetx-1.6gf_imagenet': 77.30, 'uskd_swin-t_imagenet': 81.49, 'uskd_deit-t_imagenet': 74.97},
 )
 SLOW_STUDENTS = ('mbv2', 'shuv1', 'shuv2')
 
@@ -220,7 +228,8 @@ def test_hyperparameters_of_the_method(name):
         for name, says in RECIPES.items()
         if 'deit' not in name
         and 'swin' not in name
-        and name.split('/')[1] not in ('tf_nkd_mbv2_imagenet', 'tf_nkd_shuv2_imagenet')
+        and 'regnet' not in name
+        and name not in [f'{m}/{m}_{net}_imagenet' for m in ('tf_nkd', 'uskd') for net in ('mbv2', 'shuv2')]
     ],
 )
 def test_schedule(name):
@@ -229,7 +238,7 @@ def test_schedule(name):
         lr, batch, decay, epochs, milestones = 0.2, 512, 1e-4, 100, [30, 60, 90]
         if says.method == 'mlld' and says.student != 'mbv1':
             lr = 0.1
-        elif says.method in ('nkd', 'tf_nkd', 'mgd', 'reviewkd', 'crd'):
+        elif says.method in ('nkd', 'tf_nkd', 'uskd', 'mgd', 'reviewkd', 'crd'):
             lr, batch = 0.1, 256
     elif 'vitl' in name:
         lr, batch, decay, epochs, milestones = 0.025, 32, 5e-4, 100, [30, 60, 90]

@@ -37,6 +37,8 @@ NETWORKS = {
     'r18': 'resnet18|resnet-18',
     'r34': 'resnet34|resnet-34',
     'r50': 'resnet50|resnet-50',
+    'r101': 'resnet101',
+    'regnetx-1.6gf': 'regnetx-1.6gf',
 }
 DATASETS = ('cifar100', 'tiny_imagenet', 'imagenet', 'digits', 'folder')
 NAME = re.compile(

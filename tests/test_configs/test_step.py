@@ -43,6 +43,8 @@ def small(cfg: Config, images: Path, resize: bool) -> Config:
             classes = sorted(folder.name for folder in (images / 'train').iterdir())
             loader.dataset.update(data_root=str(images), metainfo=dict(classes=classes))
     _without_weights(cfg.model)
+    if cfg.auto_scale_lr.get('enable'):  # else one step of a deep network with two images ends in NaN
+        cfg.optim_wrapper.optimizer.lr *= BATCH / cfg.auto_scale_lr.base_batch_size
     if cfg.model.get('teacher'):
         cfg.model.teacher.checkpoint = 'random'
         if resize and cfg.train_dataloader.dataset.type == 'ImageNet':

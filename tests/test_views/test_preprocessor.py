@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from mmpretrain.models import ClsDataPreprocessor
@@ -204,3 +205,60 @@ def test_other_batches_are_refused(inputs, training, message):
 def test_impossible_normalization_is_refused(mean, std, message):
     with pytest.raises(InputError, match=message):
         ViewPreprocessor(mean, std)
+
+
+MIXUP = dict(augments=[dict(type='Mixup', alpha=1.0)])
+CUTMIX = dict(augments=[dict(type='CutMix', alpha=1.0)])
+SAME = dict(weak=[], dark=dict(of='weak', operations=[dict(type='Brightness', low=0.5, high=0.5)]))
+
+
+def mixed(augments: dict, batch: torch.Tensor, labels: torch.Tensor, seed: int = 0) -> dict:
+    preprocessor = ViewPreprocessor([0.0] * 3, [1.0] * 3, views=SAME, batch_augments=augments, num_classes=4)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    return preprocessor(dict(inputs=batch, data_samples=labels), training=True)
+
+
+def test_mixup_mixes_images_as_it_mixes_labels():
+    """With an image of one brightness for each class, what an image shows is what its label says."""
+    labels = torch.tensor([0, 1, 2, 3])
+    batch = (10 * 4**labels).clamp(max=255).to(torch.uint8).view(4, 1, 1, 1).expand(4, 3, 8, 8).contiguous()
+    out = mixed(MIXUP, batch, labels)
+    shares = out['data_samples']
+    assert shares.shape == (4, 4)
+    assert ((shares > 0) & (shares < 1)).any()
+    shown = shares @ torch.tensor([10.0, 40, 160, 255])
+    torch.testing.assert_close(out['inputs']['weak'], shown.view(4, 1, 1, 1).expand(4, 3, 8, 8))
+
+
+@pytest.mark.parametrize('augments', [MIXUP, CUTMIX], ids=['Mixup', 'CutMix'])
+def test_all_views_are_mixed_alike(augments):
+    """A view of half the brightness is mixed to half of what the other is mixed to."""
+    batch = 2 * torch.randint(0, 128, (4, 3, 8, 8), dtype=torch.uint8)
+    plain = batch.float()
+    changed = 0
+    for seed in range(4):
+        out = mixed(augments, batch, torch.tensor([0, 1, 2, 3]), seed)['inputs']
+        torch.testing.assert_close(2 * out['dark'], out['weak'])
+        changed += not torch.equal(out['weak'], plain)
+    assert changed
+
+
+def test_evaluation_mixes_nothing():
+    preprocessor = ViewPreprocessor(MEAN, STD, batch_augments=MIXUP, num_classes=4)
+    batch = images(4)
+    out = preprocessor(dict(inputs=batch, data_samples=torch.arange(4)), training=False)
+    torch.testing.assert_close(out['inputs'], expected(batch))
+    assert torch.equal(out['data_samples'], torch.arange(4))
+
+
+def test_what_cannot_be_mixed():
+    with pytest.raises(InputError, match='mixed labels are probabilities of classes: set num_classes'):
+        ViewPreprocessor(MEAN, STD, batch_augments=MIXUP)
+    preprocessor = ViewPreprocessor(MEAN, STD, batch_augments=MIXUP, num_classes=4)
+    with pytest.raises(InputError, match='samples without one'):
+        preprocessor(dict(inputs=images(2), data_samples=torch.tensor([-1, 0])), training=True)
+    views = dict(weak=[], turned=dict(of='weak', operations=[dict(type='Rotations')]))
+    preprocessor = ViewPreprocessor(MEAN, STD, views=views, batch_augments=MIXUP, num_classes=4)
+    with pytest.raises(InputError, match=r'mixes all views alike.*\(2, 3, 8, 8\)'):
+        preprocessor(dict(inputs=images(2), data_samples=torch.tensor([1, 0])), training=True)

@@ -6,11 +6,7 @@ mmpretrain's ``imagenet_bs64_swin_224.py``, for one view. Mixup and CutMix make 
 _base_ = 'imagenet.py'
 
 data_preprocessor = dict(
-    _delete_=True,
-    type='ClsDataPreprocessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    to_rgb=True,
+    image_size=224,
     num_classes=1000,
     batch_augments=dict(augments=[dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0)]),
 )

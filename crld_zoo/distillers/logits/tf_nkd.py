@@ -7,7 +7,7 @@ from torch import Tensor
 from crld_zoo.registry import DISTILLERS
 
 from ..base import Distiller, Predictions, require_nonnegative
-from ..functional import full_precision, labeled_mean
+from ..functional import full_precision, labeled_mean, labels_and_shares
 
 
 @full_precision
@@ -31,10 +31,7 @@ def tf_nkd_loss(logits_s: Tensor, target: Tensor) -> Tensor:
         >>> tf_nkd_loss(logits, target).round(decimals=3)  # the batch's mean is its own: w = 1
         tensor([3.1700])
     """
-    if target.dim() == 1:
-        label, share = target[:, None].clamp(min=0), (target >= 0).to(logits_s.dtype)[:, None]
-    else:
-        share, label = target.to(logits_s.dtype).topk(2, dim=1)
+    label, share = labels_and_shares(target, logits_s.dtype)
     counts = share > 0
     log_p = logits_s.log_softmax(1).gather(1, label)
     p = log_p.detach().exp()
