@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from .errors import MissingFileError, nearest_names
+from .errors import InputError, MissingFileError, nearest_names
 
 PREFIX = 'crld_zoo::'
 
@@ -56,6 +56,7 @@ def read_config(name: str | Path) -> Config:
 
     Raises:
         MissingFileError: There is no such file, or one that it inherits from is missing.
+        InputError: Its ``custom_imports`` cannot be imported.
     """
     path = find_config(name)
     try:
@@ -64,6 +65,16 @@ def read_config(name: str | Path) -> Config:
         raise
     except FileNotFoundError as error:
         raise MissingFileError(f'{path} needs {error.filename or error}, which is not there.') from error
+    except ImportError as error:
+        if 'custom modules' not in str(error):
+            raise
+        reason = error  # MMEngine wraps it twice
+        while reason.__cause__ or reason.__context__:
+            reason = reason.__cause__ or reason.__context__
+        raise InputError(
+            f'the custom_imports of {path} cannot be imported ({reason}): install the package, or name its folder in '
+            'PYTHONPATH.'
+        ) from error
     beside = cfg.pop('data_preprocessor', None)
     if beside is None or not isinstance(cfg.get('model'), dict):
         return cfg

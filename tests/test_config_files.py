@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from crld_zoo.config_files import CONFIGS, PREFIX, config_name, find_config, read_config
-from crld_zoo.errors import MissingFileError
+from crld_zoo.errors import InputError, MissingFileError
 
 RECIPE = 'crld/dkd+crld_r34_r18_imagenet.py'
 
@@ -30,6 +30,12 @@ def test_recipes_are_bases_by_name(tmp_path):
     assert mine.to_dict() == own.to_dict()
     (tmp_path / 'mine.py').write_text(f"_base_ = '{PREFIX}kd/no.py'\n")
     with pytest.raises(MissingFileError, match='no config crld_zoo::kd/no.py'):
+        read_config(tmp_path / 'mine.py')
+
+
+def test_a_missing_module_is_said_in_one_sentence(tmp_path):
+    (tmp_path / 'mine.py').write_text("custom_imports = dict(imports=['no_such_module'])\n")
+    with pytest.raises(InputError, match="imports of .*mine.py .*No module named 'no_such_module'.*PYTHONPATH"):
         read_config(tmp_path / 'mine.py')
 
 
