@@ -290,15 +290,10 @@ class PairDistiller(Distiller):
         Raises:
             InputError: The pair loss has another shape, or the warm-up was never told the epoch.
         """
-        if student.logits.shape[1] < 2:
-            raise InputError(
-                f'{type(self).__name__} compares probabilities of classes, but the student has one output: give it '
-                'num_classes=2 or more.'
-            )
         options = {}
         if self.has_temperature:
             options['temperature'] = self.temperature if temperature is None else temperature
-        loss = self.pair_loss(student, teacher, self._with_labels(teacher, target), **options)
+        loss = self.pair_loss(student, teacher, self.labels_of(student, teacher, target), **options)
         if loss.shape != target.shape[:1]:  # what is averaged already cannot be masked, and would broadcast unnoticed
             raise InputError(
                 f'{type(self).__name__}.pair_loss must return one value a sample, shape ({len(target)},), but its '
@@ -330,7 +325,13 @@ class PairDistiller(Distiller):
     def forward(self, student: Predictions, teacher: Predictions, target: Tensor) -> dict[str, Tensor]:
         return dict(loss_ce=self.label_loss(student, target), **self.distill(student, teacher, target))
 
-    def _with_labels(self, teacher: Prediction, target: Tensor) -> Tensor:
+    def labels_of(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
+        """The target as a pair loss reads it: filled in where a sample has no label."""
+        if student.logits.shape[1] < 2:
+            raise InputError(
+                f'{type(self).__name__} compares probabilities of classes, but the student has one output: give it '
+                'num_classes=2 or more.'
+            )
         if target.dim() != 1 or target.is_floating_point():
             return target
         if self.unlabeled == 'teacher':

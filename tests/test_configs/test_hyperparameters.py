@@ -53,6 +53,7 @@ CIFAR = {
     'ofd': dict(taps=('stage1:pre', 'stage2:pre', 'stage3:pre'), ce_weight=1, kd_weight=1e-3),
     'reviewkd': dict(warmup=20, taps=('stage1', 'stage2', 'stage3', 'embedding'), ce_weight=1),
     'ctkd': dict(ce_weight=0.1, kd_weight=0.9),
+    'deepkd': dict(temperature=4, alpha=1, rest_weight='one', warmup=20, ce_weight=1, kd_weight=1),
 }
 IMAGENET = {
     'ce': {},
@@ -89,6 +90,7 @@ OF_A_PAIR = {
         'r50_mbv1_imagenet': dict(beta=2),
     },
     'ikl': {'r56_r20_cifar100': dict(beta=4)},
+    'deepkd': {'r56_r20_cifar100': dict(beta=0.5), 'r32x4_r8x4_cifar100': dict(beta=8)},
     'kd+sdd': {'r32x4_r8x4_cifar100': dict(scales=(1, 2))},
     'nkd': {f'{pair}_imagenet': dict(gamma=1, label_smoothing=0.1) for pair in ('deit3-s_deit-t', 'swin-l_swin-t')},
     'mlld+ls': {f'{pair}_cifar100': dict(kd_weight=6) for pair in ('vgg13_vgg8', 'vgg13_mbv2', 'r32x4_shuv2')},

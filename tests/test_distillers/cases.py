@@ -127,6 +127,9 @@ def draws(distiller: Distiller, batch: Batch) -> bool:
 
 
 PAIRS = [case for case in CASES if isinstance(build(case), PairDistiller)]
+DECORATED = [case for case in PAIRS if case.count('(') < 2 and not build(case).groups]
+"""Pair losses that CRLD takes."""
+
 WITHOUT_STOPPED_GRADIENT = [
     case
     for case, config in CASES.items()

@@ -21,6 +21,7 @@ from crld_zoo.registry import DISTILLERS
 
 from .cases import (
     CASES,
+    DECORATED,
     PAIRS,
     WITHOUT_STOPPED_GRADIENT,
     alternatives,
@@ -36,13 +37,12 @@ from .testers import Batch, begin, close, losses, observe, pair, random_predicti
 
 every_case = pytest.mark.parametrize('case', CASES)
 every_pair = pytest.mark.parametrize('case', PAIRS)
-PER_SAMPLE_PAIRS = [case for case in PAIRS if build(case).per_sample]
 
 
 def test_enumeration_finds_what_is_there():
     assert {'KD', 'DKD', 'NKD', 'MLLD', 'TfNKD', 'CrossEntropy'} <= CASES.keys()
     assert {'CRLD(LogitStandardization(DKD))', 'CRLD(MLLD)', 'NormKD(DKD)'} <= CASES.keys()
-    assert {f'CRLD({case})' for case in PAIRS if '(' not in case} <= CASES.keys(), 'CRLD takes every pair loss'
+    assert {f'CRLD({case})' for case in DECORATED if '(' not in case} <= CASES.keys(), 'CRLD takes every pair loss'
 
 
 def test_a_newly_registered_distiller_is_enumerated():
@@ -99,7 +99,7 @@ def test_pair_loss_has_one_value_a_sample(case, shape):
         assert not distiller.per_sample and shape[0] == 1
 
 
-@pytest.mark.parametrize('case', [case for case in PAIRS if case.count('(') < 2])
+@pytest.mark.parametrize('case', DECORATED)
 def test_crld_of_identical_views_is_the_pair_loss(case):
     distiller, batch = ready(case, 6, 5)
     if draws(distiller, batch):
@@ -122,7 +122,7 @@ def _own_views(distiller: PairDistiller, student, teacher):
     return (student, distiller.student_view), (teacher, distiller.teacher_view)
 
 
-@pytest.mark.parametrize('case', [case for case in PAIRS if case.count('(') < 2])
+@pytest.mark.parametrize('case', DECORATED)
 def test_empty_mask_gives_0_with_a_live_graph(case):
     distiller, batch = ready(case, 6, 5)
     batch = batch.map(lambda leaf, view, name: leaf / 8 if name == 'logits' else leaf)  # no teacher is quite sure
@@ -269,7 +269,7 @@ def test_split_and_stacked_batches(case):
         assert not torch.allclose(parts, whole, rtol=1e-6), 'per_sample=False, yet each sample stands alone'
 
 
-@pytest.mark.parametrize('case', [case for case in PER_SAMPLE_PAIRS if case.count('(') < 2])
+@pytest.mark.parametrize('case', [case for case in DECORATED if build(case).per_sample])
 def test_crld_does_not_change_when_the_batch_is_split(case):
     distiller, batch = ready(case, 6, 5)
     if draws(distiller, batch):

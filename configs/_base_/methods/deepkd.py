@@ -1,0 +1,3 @@
+"""DeepKD with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='DeepKD')
