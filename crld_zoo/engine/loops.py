@@ -61,6 +61,12 @@ class EpochBasedTrainLoop(mmengine.runner.EpochBasedTrainLoop):
                 f'batches, but now an epoch has {len(self.dataloader)}: resume with the data, batch size '
                 'and number of processes it was made with, or from the end of an epoch.'
             )
+        before = hub.runtime_info.get('batches_per_epoch', len(self.dataloader))
+        if before != len(self.dataloader):
+            runner.logger.warning(
+                f'an epoch had {before} batches when the checkpoint was made and has {len(self.dataloader)} now: '
+                'schedules and counts by iteration go on from another place'
+            )
         hub.update_info('batches_per_epoch', len(self.dataloader))
         rank = get_rank()
         seed_generators(Stream.EPOCH, runner.seed, rank, epoch)

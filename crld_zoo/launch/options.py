@@ -22,7 +22,13 @@ _TAKEN_OUT = {
     'hooks': ('priority',),
     'dataloader': ('dataset', 'num_batch_per_epoch', 'disable_subprocess_warning'),
 }
-_BY_DEFAULT = dict(optim_wrapper='OptimWrapper', val_cfg='ValLoop', test_cfg='TestLoop', log_processor='LogProcessor')
+_BY_DEFAULT = {
+    'optim_wrapper': 'OptimWrapper',
+    'val_cfg': 'ValLoop',
+    'test_cfg': 'TestLoop',
+    'log_processor': 'LogProcessor',
+    'model.teacher': 'Teacher',
+}
 _AT_THE_TOP = {'work_dir', 'custom_imports', 'find_unused_parameters', 'sync_bn', 'allow_other_classes'}
 _OF_THE_RUNNER = {'model_wrapper_cfg', 'runner_type', 'compile', 'activation_checkpointing', 'efficient_conv_bn_eval'}
 
@@ -94,6 +100,11 @@ def check_options(cfg: Config) -> None:
             raise UnknownNameError(f"{place}.type='{kind}': there is no {registry.name} of this name ({near}).")
         if module is not None:
             _check_names_of(place, part, _options_of(module), extra)
+    student = _at(cfg, 'model.student')
+    if isinstance(student, dict) and 'type' not in student and _at(cfg, 'model.distiller') is not None:
+        from crld_zoo.networks import build_network  # models are looked up by name everywhere else in this room
+
+        _check_names_of('model.student', student, _options_of(build_network), ())
     for place in ('train_cfg.max_epochs', 'train_cfg.max_iters', 'train_cfg.val_interval'):
         _check_count(cfg, place)
     for split in ('train', 'val', 'test'):
@@ -115,6 +126,9 @@ def _parts(cfg: Config) -> Iterator[tuple[str, Mapping, Registry, tuple[str, ...
         *((f'{split}_cfg', registries.LOOPS, ()) for split in ('train', 'val', 'test')),
         ('optim_wrapper', registries.OPTIM_WRAPPERS, _TAKEN_OUT['optim_wrapper']),
         ('optim_wrapper.optimizer', registries.OPTIMIZERS, ()),
+        ('model', registries.MODELS, ()),
+        ('model.data_preprocessor', registries.MODELS, ()),
+        ('model.teacher', registries.MODELS, ('cache',)),
         ('param_scheduler', registries.PARAM_SCHEDULERS, _TAKEN_OUT['param_scheduler']),
         *((f'{split}_evaluator', registries.METRICS, ()) for split in ('val', 'test')),
         ('visualizer', registries.VISUALIZERS, ('name',)),

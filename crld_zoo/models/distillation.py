@@ -411,8 +411,6 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def _build_student(student: str | dict | nn.Module) -> nn.Module:
-    if isinstance(student, nn.Module):
-        return student
     if isinstance(student, dict) and 'type' not in student:
         return build_network(**student)
     return build_network(student)

@@ -45,6 +45,7 @@ class Teacher(nn.Module):
         dtype: ``'bfloat16'`` or ``'float16'`` to keep and run it in that; the logits are float32 all the same.
         fold: Fold its batch norms into its convolutions: faster, the same answers but for rounding.
         compile: Whether or how to compile it, see :func:`~crld_zoo.networks.compilation.compiled`.
+        prefix: Which part of the checkpoint it is, by the beginning of its keys.
         trust_pickle: Allow a checkpoint that runs code while it is read. Only for a file whose origin you trust.
 
     Raises:
@@ -74,6 +75,7 @@ class Teacher(nn.Module):
         dtype: str | None = None,
         fold: bool = True,
         compile: bool | Mapping | None = None,
+        prefix: str | None = None,
         trust_pickle: bool = False,
     ):
         super().__init__()
@@ -88,7 +90,9 @@ class Teacher(nn.Module):
         self.size = spec.size if size is None else size
         self.expected_top1 = expected_top1
         self.dtype = _dtype(dtype)
-        self.network = sources.build_from_spec(spec, checkpoint or sources.OWN, trust_pickle=trust_pickle)
+        self.network = sources.build_from_spec(
+            spec, checkpoint or sources.OWN, prefix=prefix, trust_pickle=trust_pickle
+        )
         self.is_random = checkpoint == sources.RANDOM
         if self.is_random:
             print_log(f'the teacher {self.name} has random weights, as its config asks', logger='current')

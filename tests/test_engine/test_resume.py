@@ -175,3 +175,14 @@ def test_a_built_loader_is_refused(tmp_path):
     runner._train_dataloader = runner.build_dataloader(runner._train_dataloader)
     with pytest.raises(InputError, match='train_dataloader must be a config'):
         runner.train()
+
+
+def test_another_number_of_batches_is_named(tmp_path, monkeypatch):
+    tiny_run.train(tmp_path, kill_after=12)  # the end of an epoch
+    told = []
+    monkeypatch.setattr('mmengine.logging.MMLogger.warning', lambda self, text, *args: told.append(str(text)))
+    tiny_run.resume(tmp_path, **{'train_dataloader.batch_size': 8})
+    assert [text for text in told if 'an epoch had 6 batches when the checkpoint was made and has 3 now' in text]
+    told.clear()
+    tiny_run.train(tmp_path / 'new')
+    assert not [text for text in told if 'an epoch had' in text]

@@ -71,6 +71,10 @@ def test_what_is_no_option(text, words):
         ('default_hooks.logger.intervall=2', 'nearest: interval'),
         ('default_hooks.throughput.type=ThroughputHok', 'nearest: ThroughputHook'),
         ('val_evaluator.0.topkk=1', 'nearest: topk'),
+        ('model.student_forwrd=concat', 'nearest: student_forward'),
+        ('model.teacher.expected_top=70', 'nearest: expected_top1'),
+        ('model.student.num_clases=3', r'model.student.num_clases: .* \(nearest: num_classes'),
+        ('model.data_preprocessor.sed=3', 'nearest: seed'),
     ],
 )
 def test_misspelled_and_impossible_options(tmp_path, option, words):

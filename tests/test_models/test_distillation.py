@@ -369,3 +369,17 @@ def test_batch_norms_over_all_gpus_are_the_students_alone():
     assert list(converted.state_dict()) == keys
     assert list(map(type, converted.teacher.modules())) == list(map(type, teacher))
     assert converted._taps.module._network is converted.student
+
+
+def test_a_plain_module_is_a_student():
+    """It is given what a classifier has: its modes, its class count, and a refusal of what is none."""
+    pooled = (torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    plain = torch.nn.Sequential(*pooled, torch.nn.Linear(3, CLASSES))
+    model = build(dict(type='KD'), student=plain)
+    batch = model.data_preprocessor(two_views(), True)
+    assert model(**batch, mode='loss')['loss_kd'].requires_grad
+    scores = model(batch['inputs']['weak'], batch['data_samples'], mode='predict')[0]
+    assert scores.pred_score.shape == (CLASSES,)
+    maps = torch.nn.Conv2d(3, CLASSES, 1)
+    with pytest.raises(InputError, match='does not tell its number of classes|a classifier gives one tensor of logits'):
+        build(dict(type='KD'), student=maps)

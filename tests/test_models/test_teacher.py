@@ -249,3 +249,14 @@ def test_a_network_with_another_number_of_outputs_than_asked_is_refused():
     config = classifier()
     config['head'] = dict(type='StackedLinearClsHead', num_classes=6, in_channels=64, mid_channels=[8])
     assert Teacher(config, 'random').num_classes == 6
+
+
+def test_it_can_be_a_part_of_a_file(checkpoint, tmp_path):
+    weights = torch.load(checkpoint)
+    torch.save(
+        {f'teacher.{key}': value for key, value in weights.items()} | {'student.fc.weight': torch.zeros(2)},
+        tmp_path / 'pair.pth',
+    )
+    part = Teacher(classifier(), tmp_path / 'pair.pth', prefix='teacher.')
+    images = torch.randn(2, 3, 16, 16)
+    assert torch.equal(part(images), Teacher(classifier(), checkpoint)(images))
