@@ -42,6 +42,7 @@ from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from crld_zoo.errors import InputError, MissingFileError, UnknownNameError, nearest_names
 
 from ..classifiers import ModuleClassifier, _add_zero, two_class_logits
+from ..selection import select_weights
 from ..weights import fill, load_weights, locate
 from . import hugging_face, mmpretrain, timm, torchvision, zoo
 from .config import from_dict, unused_losses
@@ -64,6 +65,7 @@ def build_network(
     checkpoint: str | None = None,
     head: str | None = None,
     prefix: str | None = None,
+    init_from: Mapping | None = None,
     trust_pickle: bool = False,
 ) -> BaseClassifier:
     """Build a student from any source.
@@ -76,6 +78,9 @@ def build_network(
         head: ``'new'`` leaves the final classifier random and loads all else, strictly: a pretrained student for
             other classes.
         prefix: Which part of a checkpoint it is, by the beginning of its keys.
+        init_from: A larger network of the same family, as the arguments of this function, that it is a pruning of:
+            it starts from every n-th block and channel (:func:`~crld_zoo.networks.selection.select_weights`). With
+            ``head='new'`` the final classifier stays random.
         trust_pickle: Allow a checkpoint that runs code while it is read.
 
     Raises:
@@ -104,6 +109,17 @@ def build_network(
         print_log(sentence, logger='current', level=logging.WARNING)
     if checkpoint is not None:
         spec = replace(spec, parts=())  # one answer for the whole: 'random' loads no part either
+    if init_from is not None:
+        if checkpoint not in (None, RANDOM):
+            raise InputError(f'{spec.name} starts from checkpoint={checkpoint!r} or from init_from, not from both')
+        network = build_from_spec(spec, RANDOM)
+        larger = build_network(**init_from).state_dict()
+        own = network.state_dict()
+        for key in _head_of(spec, network) if head else ():
+            larger[key] = own[key]
+        network.load_state_dict(select_weights(larger, own))
+        network.is_init = True
+        return network
     checkpoint = checkpoint or (OWN if spec.wanted else RANDOM)
     network = build_from_spec(spec, checkpoint, head=head, prefix=prefix, trust_pickle=trust_pickle)
     if getattr(network, 'num_classes', None) == 2 and _add_zero in network._forward_hooks.values():
