@@ -2,23 +2,56 @@
 
 from __future__ import annotations
 
-from mmengine.hooks import Hook
+import contextlib
+import logging
 
-from crld_zoo.datasets.labels import check_labeled
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from mmengine.model import is_model_wrapper
+
+from crld_zoo.datasets import UNLABELED, labels_of
+from crld_zoo.datasets.labels import UnknownLabelsError, check_labeled
+from crld_zoo.errors import InputError
 from crld_zoo.registry import HOOKS
 
 
 @HOOKS.register_module()
 class DataCheckHook(Hook):
-    """Refuses a validation or test set with images that have no label, before the first iteration."""
+    """Refuses, before the first iteration, to evaluate images that have no label, and to learn from nothing.
+
+    A training set without any label needs a teacher; with one, the log says that the cross-entropy is 0.
+    """
 
     def before_run(self, runner) -> None:
         """Look at the data of the loops that are built.
 
         Raises:
-            InputError: An image to evaluate on has no label.
+            InputError: An image to evaluate on has no label, or no image to train on has one and there is no teacher.
         """
         for name in ('val', 'test'):
             loop = getattr(runner, f'_{name}_loop')
             if hasattr(loop, 'dataloader'):
                 check_labeled(loop.dataloader.dataset, f'{name}_dataloader')
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        distiller = getattr(model, 'distiller', None)
+        if distiller is None or not hasattr(runner._train_loop, 'dataloader'):
+            return
+        with contextlib.suppress(UnknownLabelsError, KeyError):
+            if (labels_of(runner._train_loop.dataloader.dataset) == UNLABELED).all():
+                self._check_unlabeled(distiller)
+
+    @staticmethod
+    def _check_unlabeled(distiller) -> None:
+        name = type(distiller).__name__
+        if not distiller.needs_teacher:
+            raise InputError(
+                f'no image of train_dataloader has a label, and {name} has no teacher: there is nothing to learn from. '
+                'Label some, or take a distiller with a teacher.'
+            )
+        if distiller.ce_weight:
+            print_log(
+                f'no image of train_dataloader has a label: the cross-entropy of {name} is 0, say so with '
+                'model.distiller.ce_weight=0',
+                logger='current',
+                level=logging.WARNING,
+            )

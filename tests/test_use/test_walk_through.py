@@ -1,4 +1,4 @@
-"""docs/use.md: every command and every line of Python on the page runs, from JPEGs to an ONNX file that classifies."""
+"""docs/use.md and docs/few_labels.md: what is on the pages runs, from JPEGs to an ONNX file that classifies."""
 
 from __future__ import annotations
 
@@ -92,3 +92,19 @@ def test_the_page_leads_from_jpegs_to_an_onnx_file_in_use(root, place, monkeypat
     for file in ('views.png', 'answers.csv', 'plain.onnx', 'plain.int8.onnx', 'accuracy_over_latency.png'):
         assert (place / file).is_file()
     assert 'work_dirs' in {path.name for path in place.iterdir()}
+
+
+@pytest.mark.slow
+def test_the_page_of_few_labels_leads_to_a_student(root, place, images, monkeypatch, capfd):
+    data = place / 'data' / 'own'
+    shutil.copytree(images, data)
+    (data / 'unlabeled' / 'nested').mkdir(parents=True)
+    for number, path in enumerate(sorted((images / 'val').rglob('*.jpg'))):
+        shutil.copy(path, data / 'unlabeled' / ('nested' if number % 2 else '.') / f'{number}.jpg')
+    monkeypatch.setenv('IMAGES', str(data))
+    for command in blocks((root / 'docs' / 'few_labels.md').read_text())[0][1].splitlines():
+        run(command, monkeypatch)
+    (log,) = (place / 'work_dirs' / 'kd+crld_r34_r18_few_labels').glob('*/*.log')
+    text = log.read_text()
+    assert '36 images of 3 classes, 36 unlabeled images' in text
+    assert (place / 'work_dirs' / 'kd+crld_r34_r18_few_labels' / 'student.pth').is_file()
