@@ -2,7 +2,7 @@
 
 Source: arXiv 1910.10699 and HobbitLong/RepDistiller.
 Deviation: none known.
-Published top-1: 64.60 (best epoch on the test set).
+Published top-1: 64.60 (as HobbitLong/RepDistiller gives it).
 
 python tools/train.py configs/cross_entropy/ce_mbv2_cifar100.py
 """

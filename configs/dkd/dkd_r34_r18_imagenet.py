@@ -11,8 +11,8 @@ _base_ = [
     '../_base_/pairs/r34_r18_imagenet.py',
     '../_base_/datasets/imagenet.py',
     '../_base_/schedules/imagenet_100e.py',
-    '../_base_/methods/dkd_imagenet.py',
+    '../_base_/methods/dkd.py',
     '../_base_/default_runtime.py',
 ]
 
-model = dict(distiller=dict(_base_.distiller, beta=0.5))
+model = dict(distiller=_base_.dkd[_base_.pair])

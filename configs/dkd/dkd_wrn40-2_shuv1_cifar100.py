@@ -15,4 +15,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(distiller=_base_.distiller)
+model = dict(distiller=_base_.dkd[_base_.pair])

@@ -15,4 +15,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(distiller=dict(_base_.distiller, beta=6.0))
+model = dict(distiller=_base_.dkd[_base_.pair])

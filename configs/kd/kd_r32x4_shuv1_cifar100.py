@@ -2,7 +2,7 @@
 
 Source: arXiv 1503.02531 and megvii-research/mdistiller.
 Deviation: none known.
-Published top-1: 74.07 (best epoch on the test set).
+Published top-1: 74.07 (last epoch, HobbitLong/RepDistiller).
 
 python tools/train.py configs/kd/kd_r32x4_shuv1_cifar100.py
 """

@@ -2,7 +2,7 @@
 
 Source: arXiv 1503.02531 and megvii-research/mdistiller.
 Deviation: none known.
-Published top-1: 73.97 (best epoch on the test set).
+Published top-1: 73.97 (as arXiv 2403.01427 gives it).
 
 python tools/train.py configs/kd/kd_wrn40-2_r8x4_cifar100.py
 """

@@ -2,7 +2,7 @@
 
 Source: arXiv 1503.02531 and megvii-research/mdistiller.
 Deviation: none known.
-Published top-1: 74.92 (best epoch on the test set).
+Published top-1: 74.92 (last epoch, HobbitLong/RepDistiller).
 
 python tools/train.py configs/kd/kd_wrn40-2_wrn16-2_cifar100.py
 """

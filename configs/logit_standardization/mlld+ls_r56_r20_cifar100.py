@@ -16,4 +16,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(distiller=_base_.distiller)
+model = dict(distiller=_base_.mlld_ls[_base_.pair])

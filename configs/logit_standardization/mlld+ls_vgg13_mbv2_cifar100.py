@@ -16,4 +16,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(distiller=dict(_base_.distiller, distiller=dict(_base_.distiller.distiller, kd_weight=6.0)))
+model = dict(distiller=_base_.mlld_ls[_base_.pair])

@@ -15,6 +15,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(
-    distiller=dict(_base_.distiller, distiller=dict(_base_.distiller.distiller, alpha=5.0, beta=4.0)),
-)
+model = dict(distiller=_base_.normkd_dkd[_base_.pair])

@@ -15,8 +15,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(
-    distiller=dict(
-        _base_.distiller, temperature_norm=0.5, distiller=dict(_base_.distiller.distiller, beta=1.0, warmup=1)
-    ),
-)
+model = dict(distiller=_base_.normkd_dkd[_base_.pair])

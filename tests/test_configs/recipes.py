@@ -22,9 +22,23 @@ _OWN = {name: method for name, method in DISTILLERS.module_dict.items() if metho
 METHODS = (
     {method.__module__.rpartition('.')[2]: name for name, method in _OWN.items()}
     | {name.lower(): name for name in _OWN}
-    | {'ce': 'CrossEntropy', 'normkd_dkd': 'NormKD'}
+    | {'ce': 'CrossEntropy', 'normkd_dkd': 'NormKD', 'seq_kd': 'KD'}
 )
 """The class behind a word of a recipe's name: its file, the class in lower case, or as it was named before."""
+
+
+def _tables() -> dict[tuple[str, str], dict]:
+    """The distillers of the tables by pair, ``_base_/methods/<method>.py``, by method and pair."""
+    found = {}
+    for path in sorted((CONFIGS / '_base_' / 'methods').glob('*.py')):
+        for variable, value in Config.fromfile(path).items():
+            if variable != 'distiller':
+                assert variable == path.stem.partition('_transformers')[0].replace('+', '_'), path
+                found |= {(variable.replace('_ls', '+ls'), pair): distiller for pair, distiller in value.items()}
+    return found
+
+
+TABLES = _tables()
 
 
 @cache

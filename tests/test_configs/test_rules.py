@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from crld_zoo.config_files import read_config
 from crld_zoo.launch import prepare
 from crld_zoo.registry import DISTILLERS, MODELS, VIEWS
 
-from .recipes import CONFIGS, LEAVES, METHODS, load
+from .recipes import CONFIGS, LEAVES, METHODS, TABLES, load
 
 DECORATORS = {'crld': 'CRLD', 'ls': 'LogitStandardization', 'sdd': 'SDD'}
 NETWORKS = {
@@ -31,7 +32,7 @@ NETWORKS = {
     'shuv2': 'shufflenet_v2|shufflenet-v2',
     'swin-t': 'swin-tiny',
     'swin-l': 'swin-large',
-    'deit-t': 'deit-tiny',
+    'deit-t': 'deit-tiny|deit_tiny',
     'deit3-s': 'deit3-small',
     'vitl16-384': 'vit_large_patch16_384',
     'r18': 'resnet18|resnet-18',
@@ -39,13 +40,17 @@ NETWORKS = {
     'r50': 'resnet50|resnet-50',
     'r101': 'resnet101',
     'regnetx-1.6gf': 'regnetx-1.6gf',
+    'r56-300e': 'resnet56',
+    't2t-7': 't2t_vit',
+    'pit-t': 'pit_ti',
+    'pvt-t': 'pcpvt',
 }
 DATASETS = ('cifar100', 'tiny_imagenet', 'imagenet', 'digits', 'folder')
 NAME = re.compile(
     rf'(?P<method>{"|".join(METHODS)})(?:\+(?P<decorator>{"|".join(DECORATORS)}))?'
     rf'(?:_(?P<teacher>[^_]+))?_(?P<student>(?!tiny_)[^_]+)_(?P<dataset>{"|".join(DATASETS)})'
 )
-FOLDERS = {'ce': 'cross_entropy', 'crld': 'crld', 'ls': 'logit_standardization'}
+FOLDERS = {'ce': 'cross_entropy', 'crld': 'crld', 'ls': 'logit_standardization', 'seq_kd': 'logit_mse'}
 OF_NO_METHOD = ('quickstart', 'takd', 'your_data')
 PUBLISHED = [name for name in LEAVES if name.split('/')[0] not in ('quickstart', 'your_data')]
 
@@ -59,6 +64,8 @@ def architecture(network: str | dict) -> str:
     if isinstance(network, dict):
         if 'model' in network:
             return architecture(network['model'])
+        if 'model_name' in network:
+            return network['model_name']
         backbone = network['backbone']
         return '-'.join([backbone['type'], *([str(backbone['depth'])] if 'depth' in backbone else [])]).lower()
     return network.split('::')[-1]
@@ -166,6 +173,25 @@ def test_teachers_are_what_other_recipes_leave():
             assert maker.train_dataloader.dataset.type == cfg.train_dataloader.dataset.type, name
             if expected := cfg.model.teacher.get('expected_top1'):
                 assert any(line.startswith(f'Published top-1: {expected:.2f}') for line in docstring(recipe)), name
+
+
+@pytest.mark.parametrize('method, pair', TABLES)
+def test_two_lines_give_a_pair_the_values_of_its_table(method, pair, tmp_path):
+    bases = [name for name in LEAVES if Path(name).name == f'kd_{pair}']
+    if not bases:
+        assert any(Path(name).name == f'{method}_{pair}' for name in LEAVES), 'a pair in no recipe'
+        return
+    mine = tmp_path / 'mine.py'
+    mine.write_text(
+        f"_base_ = ['{CONFIGS}/{bases[0]}.py', '{CONFIGS}/_base_/methods/{method}.py']\n"
+        f'model = dict(distiller=dict(_delete_=True, **_base_.{method.replace("+", "_")}[_base_.pair]))\n',
+        encoding='utf-8',
+    )
+    model = read_config(mine).model
+    assert model.distiller == TABLES[method, pair]
+    assert model.student == load(bases[0]).model.student
+    assert not defaults_repeated(model.distiller, DISTILLERS.get)
+    prepare(read_config(mine))
 
 
 @pytest.mark.parametrize('document', ['README.md', 'docs/recipes.md'])

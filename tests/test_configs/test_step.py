@@ -24,7 +24,7 @@ from crld_zoo.views import SampleKeys
 from .recipes import LEAVES, load
 
 HEAVY = ('crld/kd+crld_vitl16-384_r18_tiny_imagenet', 'nkd/nkd_swin-l_swin-t_imagenet')
-FIXED_SIZE = ('deit', 'swin')  # networks that take images of 224 pixels and no others
+FIXED_SIZE = ('deit', 'swin', 't2t', 'pit', 'pvt')  # networks that take images of 224 pixels and no others
 SYNTHETIC = dict(InMemoryCIFAR100=(100, 32), InMemoryTinyImageNet=(200, 64))
 SMALLER = {224: 64, 256: 72}
 BATCH = 2
@@ -39,6 +39,10 @@ def small(cfg: Config, images: Path, resize: bool) -> Config:
         if loader.dataset.type in SYNTHETIC:
             classes, size = SYNTHETIC[loader.dataset.type]
             loader.dataset = ConfigDict(type='SyntheticImages', num_images=BATCH, num_classes=classes, size=size)
+        elif loader.dataset.type == 'CIFAR100':  # its pipelines begin behind the file
+            read = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=32)]
+            pipeline = [*read, *loader.dataset.pipeline]
+            loader.dataset = ConfigDict(type='CustomDataset', data_root=str(images / 'train'), pipeline=pipeline)
         elif loader.dataset.type == 'ImageNet':
             classes = sorted(folder.name for folder in (images / 'train').iterdir())
             loader.dataset.update(data_root=str(images), metainfo=dict(classes=classes))

@@ -1,5 +1,6 @@
 """DeiT III-Small -> DeiT-Tiny on ImageNet. The teacher has mmpretrain's weights, which are downloaded."""
 
+pair = 'deit3-s_deit-t_imagenet'
 model = dict(
     type='Distillation',
     student='deit-tiny_4xb256_in1k',

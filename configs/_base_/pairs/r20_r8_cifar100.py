@@ -1,5 +1,6 @@
 """ResNet20 -> ResNet8 on CIFAR-100. The assistant is made by takd/kd_r110_r20_cifar100.py."""
 
+pair = 'r20_r8_cifar100'
 model = dict(
     type='Distillation',
     student=dict(model='crld_zoo::resnet8', num_classes=100),

@@ -1,5 +1,6 @@
 """ResNet32x4 -> ShuffleNetV1 on CIFAR-100. The teacher is made by cross_entropy/ce_r32x4_cifar100.py."""
 
+pair = 'r32x4_shuv1_cifar100'
 model = dict(
     type='Distillation',
     student=dict(model='crld_zoo::shufflenet_v1', num_classes=100),

@@ -1,5 +1,6 @@
 """ResNet32x4 -> ShuffleNetV2 on CIFAR-100. The teacher is made by cross_entropy/ce_r32x4_cifar100.py."""
 
+pair = 'r32x4_shuv2_cifar100'
 model = dict(
     type='Distillation',
     student=dict(model='crld_zoo::shufflenet_v2', num_classes=100),

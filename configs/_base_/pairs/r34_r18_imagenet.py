@@ -1,5 +1,6 @@
 """ResNet34 -> ResNet18 on ImageNet. The teacher has torchvision's weights, which are downloaded."""
 
+pair = 'r34_r18_imagenet'
 model = dict(
     type='Distillation',
     student=dict(

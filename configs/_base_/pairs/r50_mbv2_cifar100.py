@@ -1,5 +1,6 @@
 """ResNet50 -> MobileNetV2 on CIFAR-100. The teacher is made by cross_entropy/ce_r50_cifar100.py."""
 
+pair = 'r50_mbv2_cifar100'
 model = dict(
     type='Distillation',
     student=dict(model='crld_zoo::mobilenet_v2_half', num_classes=100),

@@ -1,5 +1,6 @@
 """Swin-L -> Swin-T on ImageNet. The teacher has mmpretrain's weights, which are downloaded."""
 
+pair = 'swin-l_swin-t_imagenet'
 model = dict(
     type='Distillation',
     student='swin-tiny_16xb64_in1k',

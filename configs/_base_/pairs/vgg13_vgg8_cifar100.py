@@ -1,5 +1,6 @@
 """VGG13 -> VGG8 on CIFAR-100. The teacher is made by cross_entropy/ce_vgg13_cifar100.py."""
 
+pair = 'vgg13_vgg8_cifar100'
 model = dict(
     type='Distillation',
     student=dict(model='crld_zoo::vgg8', num_classes=100),

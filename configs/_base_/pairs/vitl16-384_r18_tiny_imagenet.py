@@ -5,6 +5,7 @@ the order in which its author's file system listed their folders: where the teac
 is expected, give the order as ``teacher.classes``.
 """
 
+pair = 'vitl16-384_r18_tiny_imagenet'
 model = dict(
     type='Distillation',
     student=dict(model='crld_zoo::resnet18_cifar', num_classes=200),

@@ -1,5 +1,6 @@
 """WRN-40-2 -> ResNet8x4 on CIFAR-100. The teacher is made by cross_entropy/ce_wrn40-2_cifar100.py."""
 
+pair = 'wrn40-2_r8x4_cifar100'
 model = dict(
     type='Distillation',
     student=dict(model='crld_zoo::resnet8x4', num_classes=100),

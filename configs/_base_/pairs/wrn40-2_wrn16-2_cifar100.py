@@ -1,5 +1,6 @@
 """WRN-40-2 -> WRN-16-2 on CIFAR-100. The teacher is made by cross_entropy/ce_wrn40-2_cifar100.py."""
 
+pair = 'wrn40-2_wrn16-2_cifar100'
 model = dict(
     type='Distillation',
     student=dict(model='crld_zoo::wrn_16_2', num_classes=100),

@@ -1,5 +1,6 @@
 """WRN-40-2 -> WRN-40-1 on CIFAR-100. The teacher is made by cross_entropy/ce_wrn40-2_cifar100.py."""
 
+pair = 'wrn40-2_wrn40-1_cifar100'
 model = dict(
     type='Distillation',
     student=dict(model='crld_zoo::wrn_40_1', num_classes=100),

@@ -42,8 +42,8 @@ def dist_loss(logits_s: Tensor, logits_t: Tensor, *, beta: float, gamma: float, 
 class DIST(PairDistiller):
     """Correlation of the probabilities, over classes and over the batch (Huang et al., NeurIPS 2022).
 
-    The defaults are those of ImageNet (hunto/image_classification_sota); CIFAR-100 uses ``beta=2, gamma=2, tau=4``.
-    On several processes the batch is that of each process.
+    The defaults are those of ImageNet (hunto/image_classification_sota); the recipes for CIFAR-100 have
+    ``beta=2, gamma=2, tau=4``. On several processes the batch is that of each process.
 
     Args:
         beta: Weight of the correlation over the classes.

@@ -15,8 +15,13 @@ ZOO: dict[str, tuple[dict, int]] = {
         for depth, k in ((16, 1), (16, 2), (40, 1), (40, 2))
     },
     **{f'vgg{depth}': (dict(type='CIFARVGG', depth=depth), 512) for depth in (8, 11, 13, 16, 19)},
-    'resnet50_cifar': (dict(type='ResNet_CIFAR', depth=50, zero_init_residual=False), 2048),
-    'resnet18_cifar': (dict(type='ResNet_CIFAR', depth=18, zero_init_residual=False), 512),
+    **{
+        f'resnet{depth}_cifar': (
+            dict(type='ResNet_CIFAR', depth=depth, zero_init_residual=False),
+            512 if depth < 50 else 2048,
+        )
+        for depth in (18, 34, 50)
+    },
     'mobilenet_v2_half': (dict(type='CIFARMobileNetV2', width=0.5), 1280),
     'shufflenet_v1': (dict(type='CIFARShuffleNetV1'), 960),
     'shufflenet_v2': (dict(type='CIFARShuffleNetV2'), 1024),

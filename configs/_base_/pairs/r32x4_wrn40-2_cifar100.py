@@ -1,0 +1,13 @@
+"""ResNet32x4 -> WRN-40-2 on CIFAR-100. The teacher is made by cross_entropy/ce_r32x4_cifar100.py."""
+
+pair = 'r32x4_wrn40-2_cifar100'
+model = dict(
+    type='Distillation',
+    student=dict(model='crld_zoo::wrn_40_2', num_classes=100),
+    teacher=dict(
+        model='crld_zoo::resnet32x4',
+        num_classes=100,
+        checkpoint='work_dirs/ce_r32x4_cifar100/epoch_240.pth',
+        expected_top1=79.42,
+    ),
+)
