@@ -29,6 +29,7 @@ EXTRAS = {
     'tensorboard': ['tensorboard>=2.15'],
     'export': ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20', 'huggingface_hub>=0.24'],
     'report': ['matplotlib>=3.8'],
+    'cluster': ['submitit>=1.5'],
 }
 EXTRAS['test'] = [
     'pytest>=8.0',
@@ -37,6 +38,7 @@ EXTRAS['test'] = [
     *EXTRAS['timm'],
     *EXTRAS['tensorboard'],
     *EXTRAS['export'],
+    *EXTRAS['cluster'],
 ]
 EXTRAS['dev'] = ['ruff==0.17.6', 'mypy==2.4.1', 'pre-commit>=4.0', *EXTRAS['test']]
 

@@ -93,7 +93,12 @@ def is_decorator(distiller: type[Distiller]) -> bool:
 
 
 def _leaves(configs: Path) -> list[Path]:
-    return [path for path in sorted(configs.rglob('*.py')) if '_base_' not in path.relative_to(configs).parts]
+    """The recipes: neither what they inherit from nor the files that compare them."""
+    return [
+        path
+        for path in sorted(configs.rglob('*.py'))
+        if {'_base_', 'compare'}.isdisjoint(path.relative_to(configs).parts)
+    ]
 
 
 def _pairs(configs: Path) -> list[str]:

@@ -14,6 +14,7 @@ COMMANDS = {  # in the order of a first week; loaded when asked for, the benchma
     'list': 'crld_zoo.launch.listing',
     'train': 'crld_zoo.launch.train',
     'test': 'crld_zoo.launch.test',
+    'compare': 'crld_zoo.launch.compare',
     'predict': 'crld_zoo.launch.predict',
     'export': 'crld_zoo.launch.export',
     'profile': 'crld_zoo.launch.profile',

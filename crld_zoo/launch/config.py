@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -48,7 +49,7 @@ def load_config(path: str | Path, work_dir: str | Path | None = None, cfg_option
         InputError: No such file; options that do not fit.
     """
     cfg = read_config(path)
-    _merge_options(cfg, cfg_options or {})
+    merge_options(cfg, cfg_options or {})
     if work_dir is not None:
         cfg.work_dir = str(work_dir)
     elif cfg.get('work_dir') is None:
@@ -56,13 +57,18 @@ def load_config(path: str | Path, work_dir: str | Path | None = None, cfg_option
     return cfg
 
 
-def _merge_options(cfg: Config, options: Mapping) -> None:
+def merge_options(cfg: Config, options: Mapping) -> None:
+    """Replace values of a config, by dotted key.
+
+    Raises:
+        InputError: Nothing reads an option, or it does not fit.
+    """
     for key in options:
         if key.split('.')[0] in ('distiller', 'data_preprocessor'):  # variables that the recipes' bases leave behind
             raise InputError(f'the option {key} changes nothing: say model.{key}.')
     check_names(cfg, options)
     try:
-        cfg.merge_from_dict(dict(options))
+        cfg.merge_from_dict(copy.deepcopy(dict(options)))  # which takes _delete_ out of what it is given
     except (TypeError, KeyError, IndexError) as error:
         raise InputError(f'the options {", ".join(options)} do not fit the config: {error}.') from error
 

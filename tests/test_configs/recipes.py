@@ -13,7 +13,7 @@ from crld_zoo.registry import DISTILLERS
 LEAVES = {
     path.relative_to(CONFIGS).with_suffix('').as_posix(): path
     for path in sorted(CONFIGS.rglob('*.py'))
-    if '_base_' not in path.parts
+    if {'_base_', 'compare'}.isdisjoint(path.relative_to(CONFIGS).parts)
 }
 
 
