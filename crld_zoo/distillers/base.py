@@ -109,6 +109,8 @@ class Distiller(nn.Module, ABC):
         student_taps: Those of the student, where they differ.
         teacher_taps: Those of the teacher, where they differ.
         needs_teacher: Whether the teacher runs at all; ``teacher`` is an empty dict otherwise.
+        trains_student: Whether the student is trained; else it is frozen and in eval mode, and only what is the
+            distiller's own is trained.
         needs_images: Whether predictions carry the images, with gradients through the student and the teacher.
         reads_logits: Whether it compares logits; what does not cannot be held by a decorator of logits.
         per_sample: Whether a sample's loss depends on that sample alone. Then a batch may be split or stacked.
@@ -120,6 +122,7 @@ class Distiller(nn.Module, ABC):
     label_views: tuple[str, ...] | None = None
     taps: tuple[str, ...] = ()
     needs_teacher: bool = True
+    trains_student: bool = True
     needs_images: bool = False
     reads_logits: bool = True
     per_sample: bool = True

@@ -120,6 +120,8 @@ class Distillation(BaseModel):
             corrupts_memory_in_channels_last(network) for network in (self.student, self.teacher) if network
         ):
             self.data_preprocessor.channels_last = False
+        if not distiller.trains_student:
+            self.student.requires_grad_(False)
         # Last, so that the buffers of an EMA copy, which has no distiller, stand in the order of this model's.
         self.distiller = distiller
         # A table or queue follows its own rule, the same in every process: DDP leaves it alone.
@@ -255,6 +257,13 @@ class Distillation(BaseModel):
             if 'loss' in name:
                 sums[groups[name]] = sums.get(groups[name], 0) + loss.mean()
         return sums, logged
+
+    def train(self, mode: bool = True) -> Distillation:
+        """Set the mode; a student that is not trained stays in eval mode."""
+        super().train(mode)
+        if 'distiller' in self._modules and not self.distiller.trains_student:
+            self.student.eval()
+        return self
 
     def init_weights(self) -> None:
         """Initialize what asks for it, from the student's own random stream."""

@@ -39,6 +39,8 @@ NETWORKS = {
     'r34': 'resnet34|resnet-34',
     'r50': 'resnet50|resnet-50',
     'r101': 'resnet101',
+    'bit-r50': 'resnetv2_50x1_bit',
+    'bit-r152x2': 'resnetv2_152x2_bit',
     'regnetx-1.6gf': 'regnetx-1.6gf',
     'r56-300e': 'resnet56',
     't2t-7': 't2t_vit',
@@ -51,7 +53,7 @@ NAME = re.compile(
     rf'(?:_(?P<teacher>[^_]+))?_(?P<student>(?!tiny_)[^_]+)_(?P<dataset>{"|".join(DATASETS)})'
 )
 FOLDERS = {'ce': 'cross_entropy', 'crld': 'crld', 'ls': 'logit_standardization', 'seq_kd': 'logit_mse'}
-OF_NO_METHOD = ('quickstart', 'takd', 'your_data')
+OF_NO_METHOD = ('function_matching', 'quickstart', 'takd', 'your_data')
 PUBLISHED = [name for name in LEAVES if name.split('/')[0] not in ('quickstart', 'your_data')]
 
 
@@ -125,7 +127,8 @@ def test_no_default_is_repeated(name):
         found += defaults_repeated({**model.teacher, 'type': 'Teacher'}, MODELS.get)
     if model.data_preprocessor.type == 'ViewPreprocessor':
         found += defaults_repeated(model.data_preprocessor, MODELS.get)
-        for operations in (model.data_preprocessor.get('views') or {}).values():
+        for view in (model.data_preprocessor.get('views') or {}).values():
+            operations = view['operations'] if isinstance(view, dict) else view
             found += [repeated for operation in operations for repeated in defaults_repeated(operation, VIEWS.get)]
     assert not found
 
@@ -212,3 +215,16 @@ def test_two_line_configs_of_the_documents_load(root, tmp_path, document):
 @pytest.mark.parametrize('name', LEAVES)
 def test_every_option_of_every_part_is_one_that_it_has(name):
     prepare(load(name))
+
+
+@pytest.mark.parametrize('name', [name for name in LEAVES if name.startswith('sskd/')])
+def test_a_projection_head_is_where_its_recipe_puts_it(name):
+    cfg = load(name)
+    _, recipe, file = Path(cfg.model.distiller.head).parts
+    maker = load(f'sskdhead/{recipe}')
+    assert file == f'epoch_{maker.train_cfg.max_epochs}.pth'
+    assert (maker.model.student.model, maker.model.student.checkpoint) == (
+        cfg.model.teacher.model,
+        cfg.model.teacher.checkpoint,
+    )
+    assert maker.model.data_preprocessor.views.rotated == cfg.model.data_preprocessor.views.rotated

@@ -28,6 +28,11 @@ def test_reference_numbers(row):
     check_golden_row(row, kd_loss, KD)
 
 
+@pytest.mark.parametrize('row', golden('function_matching_kl'))
+def test_reference_numbers_of_function_matching(row):
+    check_golden_row(row, kd_loss, KD)
+
+
 @pytest.mark.parametrize('temperature', [0.5, 1.0, 4.0])
 def test_formula_in_loops(temperature):
     def oracle(student, teacher, _, temperature):
