@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,7 +29,8 @@ _FREE += ('model.teacher.cache.folder', 'model.teacher.cache.on_full')
 """Options, or with a dot all below one, that change no result: a finished run may differ in them."""
 
 
-class Run(NamedTuple):
+@dataclass(frozen=True, eq=False)  # one is itself, and can be a key
+class Run:
     """One training of a comparison.
 
     Attributes:

@@ -40,7 +40,7 @@ def rows(tmp_path):
     def make(*names, seeds=(0,), epochs=2):
         path = tmp_path / 'mine.py'
         shared = dict(cfg_options={'train_cfg.max_epochs': epochs})
-        path.write_text(f'seeds = {list(seeds)}\nshare = {shared}\nrows = {dict.fromkeys(names, CE)}\n')
+        path.write_text(f'seeds = {list(seeds)}\nshare = {shared}\nrows = {dict.fromkeys(names, KD)}\n')
         return path
 
     return make
