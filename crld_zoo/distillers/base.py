@@ -67,11 +67,14 @@ class Networks(NamedTuple):
         teacher: The teacher's network, before anything is folded into it; None where there is none.
         teacher_norms: Finds the batch norm behind each of the teacher's taps ``'stageN:pre'``, in the order of the
             stages; an error where a stage ends with none.
+        teacher_classifier: Finds the weight ``(K, C)`` and the bias ``(K,)`` of the teacher's last linear layer, of the
+            student's classes; an error where its logits are no linear layer's.
     """
 
     student: nn.Module
     teacher: nn.Module | None = None
     teacher_norms: Callable[[], Sequence[nn.Module]] = tuple
+    teacher_classifier: Callable[[], tuple[Tensor, ...]] = tuple
 
 
 class TrainingData(NamedTuple):

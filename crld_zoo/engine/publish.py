@@ -50,7 +50,8 @@ def inference_config(cfg: Config) -> Config | None:
 
     student = cfg.get('model', {}).get('student')
     named = isinstance(student, Mapping) and 'type' not in student
-    spec = resolve(student['model'], num_classes=student.get('num_classes')) if named else resolve(student)
+    options = {key: student[key] for key in ('num_classes', 'head') if key in student} if named else {}
+    spec = resolve(student['model'] if named else student, **options)
     if spec.module is not None:
         return None
     preprocessor = {**(cfg.get('data_preprocessor') or {}), **(cfg.model.get('data_preprocessor') or {})}

@@ -161,5 +161,9 @@ def student_alone(model: dict) -> dict:
     student = model['student']
     if not isinstance(student, Mapping) or 'type' in student:
         student = dict(model=student)
-    student = {name: value for name, value in student.items() if name not in ('head', 'prefix', 'init_from')}
+    student = {
+        name: value
+        for name, value in student.items()
+        if name not in ('head', 'prefix', 'init_from') or isinstance(value, Mapping) and name == 'head'
+    }
     return model | dict(teacher=None, compile=None, student=student | dict(checkpoint='random'))

@@ -292,7 +292,7 @@ class Distillation(BaseModel):
                     self.teacher.tap(distiller.teacher_taps, probe[distiller.teacher_views[0]])
                     views = {view: probe[view] for view in distiller.teacher_views}
                     teacher = self._predict(self.teacher.peek, views, None)
-            read = () if self.teacher is None else (self.teacher.network, self.teacher.norms)
+            read = () if self.teacher is None else (self.teacher.network, self.teacher.norms, self.teacher.classifier)
             distiller.setup(student, teacher, Networks(self.student, *read))
 
     def _image_size(self, view: str) -> tuple[int, int]:

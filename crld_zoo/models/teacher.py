@@ -11,7 +11,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from crld_zoo.errors import InputError
-from crld_zoo.networks import Taps, pre_activation_norms, sources
+from crld_zoo.networks import Taps, final_classifier, pre_activation_norms, sources
 from crld_zoo.networks.compilation import compiled
 from crld_zoo.networks.folding import fold_batch_norms
 from crld_zoo.registry import MODELS
@@ -134,6 +134,11 @@ class Teacher(nn.Module):
     def norms(self) -> list[nn.BatchNorm2d]:
         """The batch norm behind each tap ``'stageN:pre'``, of all stages; to be read before :meth:`optimize`."""
         return pre_activation_norms(self.network, self._see(self._probe))
+
+    def classifier(self) -> tuple[Tensor, Tensor]:
+        """The weight ``(K, C)`` and the bias ``(K,)`` of its last linear layer, of the classes that count."""
+        weight, bias = final_classifier(self.network, self._see(self._probe))
+        return (weight, bias) if self.classes is None else (weight[self.classes], bias[self.classes])
 
     _probe: Tensor | None = None
 

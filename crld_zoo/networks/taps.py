@@ -186,6 +186,21 @@ def pre_activation_norms(network: nn.Module, probe: Tensor) -> list[nn.BatchNorm
     return norms
 
 
+def final_classifier(network: nn.Module, probe: Tensor) -> tuple[Tensor, Tensor]:
+    """The weight ``(K, C)`` and the bias ``(K,)`` of the linear layer whose output the logits are.
+
+    Args:
+        network: As for :class:`Taps`.
+        probe: Images to find it with.
+
+    Raises:
+        InputError: There is no such layer.
+    """
+    layer = _Probe(network, probe).classifier().module
+    weight = layer.weight.detach().flatten(1)
+    return weight, weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach()
+
+
 class _Probe:
     """One run of a network, with every tensor that its modules took and gave."""
 

@@ -58,6 +58,7 @@ CIFAR = {
     'ofd': dict(taps=('stage1:pre', 'stage2:pre', 'stage3:pre'), ce_weight=1, kd_weight=1e-3),
     'reviewkd': dict(warmup=20, taps=('stage1', 'stage2', 'stage3', 'embedding'), ce_weight=1),
     'ctkd': dict(ce_weight=0.1, kd_weight=0.9),
+    'simkd': dict(taps=('last_map',), ce_weight=0, kd_weight=1),
     'deepkd': dict(temperature=4, alpha=1, rest_weight='one', warmup=20, ce_weight=1, kd_weight=1),
 }
 IMAGENET = {
@@ -248,6 +249,7 @@ OTHERS_PUBLISHED = dict(
     crd_r56_r20_cifar100=71.16,
     crd_r32x4_r8x4_cifar100=75.51,
     mgd_r34_r18_imagenet=71.69,
+    simkd_r32x4_r8x4_cifar100=78.08,
     ofd_r56_r20_cifar100=70.98,
     ofd_r32x4_r8x4_cifar100=74.95,
     reviewkd_r56_r20_cifar100=71.89,

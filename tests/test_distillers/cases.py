@@ -10,6 +10,8 @@
     the other options with which an option matters;
 ``ROWS = dict(view=3)``
     how many rows a sample has in a view of several images;
+``STUDENT = SomeNetwork``
+    its student, a subclass of ``TinyNetwork``, where an ordinary one will not do;
 ``STOPPED_GRADIENT = True``
     its published gradient is not the derivative of its loss: a weight is held constant.
 """
@@ -18,8 +20,6 @@ from __future__ import annotations
 
 import copy
 import functools
-import importlib
-import importlib.util
 import inspect
 import itertools
 import re
@@ -31,7 +31,7 @@ from crld_zoo.distillers import Distiller, PairDistiller
 from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS
 
-from .testers import Batch, needed, prepared, seeded
+from .testers import Batch, needed, prepared, seeded, stated
 
 TWO_DEEP = ('KD', 'DKD', 'MLLD', 'FitNet')
 """Methods that are run under two decorators; all others under one."""
@@ -41,11 +41,7 @@ DISTILLERS.import_from_location()
 
 def said(name: str, what: str, default):
     """What the test module of a method states."""
-    method = DISTILLERS.get(name)
-    if not method.__module__.startswith('crld_zoo.'):
-        return default
-    module = f'{__package__}.test_{method.__module__.rpartition(".")[2]}'
-    return getattr(importlib.import_module(module), what, default) if importlib.util.find_spec(module) else default
+    return stated(DISTILLERS.get(name), what, default)
 
 
 def options_of(name: str) -> dict[str, inspect.Parameter]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import importlib
+import importlib.util
 import inspect
 import itertools
 import json
@@ -24,7 +26,7 @@ from torch import Tensor, nn
 
 from crld_zoo.distillers import Distiller, Networks, PairDistiller, Prediction, Progress, TrainingData
 from crld_zoo.errors import InputError
-from crld_zoo.networks import Taps, pre_activation_norms
+from crld_zoo.networks import Taps, final_classifier, pre_activation_norms
 
 ROWS = [
     row
@@ -119,18 +121,36 @@ def seeded() -> Iterator[None]:
 IMAGE = (3, 16, 16)
 
 
+def stated(method: type[Distiller], what: str, default=None):
+    """What the test module of a method states, see :mod:`.cases`."""
+    if not method.__module__.startswith('crld_zoo.'):
+        return default
+    module = f'{__package__}.test_{method.__module__.rpartition(".")[2]}'
+    return getattr(importlib.import_module(module), what, default) if importlib.util.find_spec(module) else default
+
+
+def networks(num_classes: int, distiller: Distiller | None = None) -> Networks:
+    """A student, of the method's own kind where its tests state one, and a wider teacher."""
+    held = () if distiller is None else distiller.modules()
+    methods = [type(each) for each in held if isinstance(each, Distiller)]
+    own = next(filter(None, (stated(method, 'STUDENT') for method in methods)), TinyNetwork)
+    return _networks(own, num_classes)
+
+
 @functools.cache
-def networks(num_classes: int) -> Networks:
-    """A student and a wider teacher."""
+def _networks(kind: type[TinyNetwork], num_classes: int) -> Networks:
     with seeded():
-        student, teacher = (TinyNetwork(widths, num_classes).eval() for widths in ((4, 6, 8, 8), (6, 8, 12, 16)))
-    return Networks(student, teacher, lambda: pre_activation_norms(teacher, torch.zeros(2, *IMAGE)))
+        student, teacher = kind((4, 6, 8, 8), num_classes).eval(), TinyNetwork((6, 8, 12, 16), num_classes).eval()
+    images = torch.zeros(2, *IMAGE)
+    return Networks(
+        student, teacher, lambda: pre_activation_norms(teacher, images), lambda: final_classifier(teacher, images)
+    )
 
 
 @functools.cache
-def feature_shape(side: str, tap: str, num_classes: int) -> tuple[int, ...]:
-    """The shape of a tap of the student or the teacher, without the batch."""
-    network, images = getattr(networks(num_classes), side), torch.zeros(2, *IMAGE)
+def feature_shape(network: nn.Module, tap: str) -> tuple[int, ...]:
+    """The shape of a tap, without the batch."""
+    images = torch.zeros(2, *IMAGE)
     with torch.no_grad():
         return tuple(Taps(network, [tap], images).run(network, images)[1][tap].shape[1:])
 
@@ -232,6 +252,7 @@ def random_predictions(
     Logits are as in :func:`random_batch`; maps after an activation are not negative.
     """
     rows, samples = rows or {}, (torch.arange(n) * 7 + seed) % SIZE
+    built = networks(k, distiller)
     generator = torch.Generator().manual_seed(1000 * n + k + seed)
 
     def normal(*shape: int) -> Tensor:
@@ -242,7 +263,7 @@ def random_predictions(
         scales = torch.linspace(0.2, 3 * scale, n_rows)[:, None] if side == 'teacher' else scale
         made = {'logits': scales * normal(n_rows, k)}
         for tap in taps:
-            value = normal(n_rows, *feature_shape(side, tap, k))
+            value = normal(n_rows, *feature_shape(getattr(built, side), tap))
             made[tap] = value if tap.endswith(':pre') or tap.startswith('class_maps') else value.abs()
         return made
 
@@ -290,7 +311,7 @@ def prepared(
         probe = random_predictions(distiller, 2, k, seed=seed + 50, dtype=torch.float32, rows=rows)
         with torch.no_grad():
             student, teacher, _ = _detached(probe)
-            distiller.setup(student, teacher if distiller.needs_teacher else {}, networks(k))
+            distiller.setup(student, teacher if distiller.needs_teacher else {}, networks(k, distiller))
             distiller.connect(TrainingData(SIZE, k, labels(k)))
         distiller.to(dtype if dtype == torch.float64 else torch.float32)
     begin(distiller, epoch)

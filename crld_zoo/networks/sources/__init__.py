@@ -47,7 +47,7 @@ from ..weights import fill, load_weights, locate
 from . import hugging_face, mmpretrain, timm, torchvision, zoo
 from .config import from_dict, unused_losses
 from .mmpretrain import from_config_file, from_package, model_hub
-from .spec import NetworkSpec, build, build_with_library, classes_of, with_classes
+from .spec import NetworkSpec, build, build_with_library, classes_of, with_classes, with_head
 
 _USUAL_SIZES = (32, 64, 224)
 
@@ -63,7 +63,7 @@ def build_network(
     *,
     num_classes: int | None = None,
     checkpoint: str | None = None,
-    head: str | None = None,
+    head: str | Mapping | None = None,
     prefix: str | None = None,
     init_from: Mapping | None = None,
     trust_pickle: bool = False,
@@ -76,7 +76,8 @@ def build_network(
         checkpoint: A path or URL of weights, ``'own'`` for those of the source, ``'random'`` for none. None means
             those that the config asks for (``pretrained``, ``init_cfg``), and random ones if it asks for none.
         head: ``'new'`` leaves the final classifier random and loads all else, strictly: a pretrained student for
-            other classes.
+            other classes. A config is another head in the place of the source's own, on the maps that the backbone
+            gives out: SimKD's :class:`~crld_zoo.networks.heads.TeacherHead`, say.
         prefix: Which part of a checkpoint it is, by the beginning of its keys.
         init_from: A larger network of the same family, as the arguments of this function, that it is a pruning of:
             it starts from every n-th block and channel (:func:`~crld_zoo.networks.selection.select_weights`). With
@@ -96,7 +97,8 @@ def build_network(
 
             student = dict(model='timm::mobilenetv4_conv_small', checkpoint='own', head='new', num_classes=10)
     """
-    spec = resolve(model, num_classes=num_classes)
+    spec = resolve(model, num_classes=num_classes, head=head)
+    head = None if isinstance(head, Mapping) else head
     unused = unused_losses(spec.config)
     if unused:
         sentence = (
@@ -127,17 +129,25 @@ def build_network(
     return network
 
 
-def resolve(model: str | Mapping | nn.Module, *, num_classes: int | None = None) -> NetworkSpec:
+def resolve(
+    model: str | Mapping | nn.Module, *, num_classes: int | None = None, head: str | Mapping | None = None
+) -> NetworkSpec:
     """Look a network up, without building it.
 
     Args:
         model: A config dict or a name, see the table of :mod:`crld_zoo.networks.sources`.
         num_classes: The number of outputs that it shall have; that of the source if None.
+        head: The config of another head, if one.
 
     Raises:
         UnknownNameError, MissingFileError: There is no such name or config.
-        InputError: The config is none of a classifier, or a library is not installed.
+        InputError: The config is none of a classifier, or has no head to replace; a library is not installed.
     """
+    spec = _look_up(model, num_classes)
+    return with_head(spec, head) if isinstance(head, Mapping) else spec
+
+
+def _look_up(model: str | Mapping | nn.Module, num_classes: int | None) -> NetworkSpec:
     if isinstance(model, nn.Module):
         return NetworkSpec(type(model).__name__, {}, module=model, wanted=True)
     if isinstance(model, Mapping):

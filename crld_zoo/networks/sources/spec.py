@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mmengine.registry import DefaultScope
 from torch import nn
@@ -113,6 +113,22 @@ def with_classes(spec: NetworkSpec, num_classes: int) -> dict:
             owner[option] = num_classes
             return config
     raise InputError(f'{spec.name} has no option for its number of classes, so it cannot have a new head')
+
+
+def with_head(spec: NetworkSpec, head: Mapping) -> NetworkSpec:
+    """The spec of the same network with another head, which is given what the backbone gives out.
+
+    Raises:
+        InputError: Its config has no head with ``in_channels``.
+    """
+    own = spec.config.get('head')
+    if not isinstance(own, Mapping) or 'in_channels' not in own:
+        raise InputError(
+            f'{spec.name} has no head in its config that head={head.get("type")} could replace: take a network of the '
+            "zoo or of mmpretrain, such as 'crld_zoo::resnet20'"
+        )
+    kept = {key: own[key] for key in ('num_classes', 'in_channels') if key in own}
+    return replace(spec, config={**spec.config, 'neck': None, 'head': {**kept, **head}}, weights=None, library=None)
 
 
 def classes_of(spec: NetworkSpec) -> int:

@@ -1,0 +1,3 @@
+"""SimKD with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='SimKD')
