@@ -2,16 +2,21 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo check test test-data faults clean
+# `docs` is a folder too: without this line make would find it up to date.
+.PHONY: demo check docs test test-data faults clean
 
 demo: .venv/ready       ## the main job on the sample: a teacher, a baseline, two distilled students, a table
 	$(BIN)/python tools/quickstart.py
 
-check: .venv/ready      ## style, types, the examples of docstrings, the wheel in an environment of its own
+check: .venv/ready      ## style, types, the examples of docstrings, the docs, the wheel in an environment of its own
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest --doctest-modules crld_zoo
+	$(MAKE) docs
 	$(BIN)/python -m pytest -m wheel tests/test_tools
+
+docs: .venv/ready       ## the documentation site in build/docs, without a warning
+	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs build/docs
 
 test: .venv/ready       ## all tests but those of the wheel and those below, in two processes
 	$(BIN)/python -m pytest -m "not data and not wheel" -n 2 --dist loadfile

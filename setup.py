@@ -31,6 +31,7 @@ EXTRAS = {
     'report': ['matplotlib>=3.8'],
     'cluster': ['submitit>=1.5'],
 }
+EXTRAS['docs'] = ['sphinx>=8.0', 'myst-parser>=4.0', 'furo>=2024.8.6', *EXTRAS['report']]  # its page of the API
 EXTRAS['test'] = [
     'pytest>=8.0',
     'pytest-xdist>=3.5',
@@ -40,7 +41,7 @@ EXTRAS['test'] = [
     *EXTRAS['export'],
     *EXTRAS['cluster'],
 ]
-EXTRAS['dev'] = ['ruff==0.17.6', 'mypy==2.4.1', 'pre-commit>=4.0', *EXTRAS['test']]
+EXTRAS['dev'] = ['ruff==0.17.6', 'mypy==2.4.1', 'pre-commit>=4.0', *EXTRAS['docs'], *EXTRAS['test']]
 
 
 class BuildWithConfigs(build_py):
