@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 import inspect
 import pkgutil
@@ -14,6 +13,7 @@ from types import ModuleType
 
 from crld_zoo.config_files import CONFIGS, read_config
 from crld_zoo.distillers import Distiller
+from crld_zoo.launch.catalog import catalog
 from crld_zoo.registry import DISTILLERS, options_of
 
 HELD = dict(distiller="dict(type='KD')", distillers="[dict(type='KD'), dict(type='FitNet')]")
@@ -51,12 +51,11 @@ def method_pages(root: Path) -> dict[str, str]:
 def _recipes() -> dict[str, list[tuple[str, str]]]:
     """The recipes that name each distiller, anywhere in it: file and first line."""
     found = defaultdict(list)
-    for path in sorted(CONFIGS.rglob('*.py')):
-        if path.relative_to(CONFIGS).parts[0].startswith('_') or 'your_data' in path.parts:
-            continue
-        line = ast.get_docstring(ast.parse(path.read_text(encoding='utf-8'))).splitlines()[0]
-        for name in _types(read_config(path).model.get('distiller')):
-            found[name].append((path.relative_to(CONFIGS).as_posix(), line))
+    for name, line in catalog('configs', CONFIGS).items():
+        recipe = re.sub('^(configs/|crld_zoo::)', '', name)
+        if not recipe.startswith('your_data/'):  # its classes are the folders of images, which are not there
+            for method in _types(read_config(CONFIGS / recipe).model.distiller):
+                found[method].append((recipe, line))
     return found
 
 
