@@ -28,7 +28,7 @@ EXTRAS = {
     'timm': ['timm>=1.0.3'],
     'tensorboard': ['tensorboard>=2.15'],
     'export': ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20', 'huggingface_hub>=0.24'],
-    'report': ['matplotlib>=3.8'],
+    'report': ['matplotlib>=3.8', 'scikit-learn>=1.3'],
     'cluster': ['submitit>=1.5'],
 }
 EXTRAS['docs'] = ['sphinx>=8.0', 'myst-parser>=4.0', 'furo>=2024.8.6', *EXTRAS['report']]  # its page of the API
@@ -39,6 +39,7 @@ EXTRAS['test'] = [
     *EXTRAS['timm'],
     *EXTRAS['tensorboard'],
     *EXTRAS['export'],
+    *EXTRAS['report'],
     *EXTRAS['cluster'],
 ]
 EXTRAS['dev'] = ['ruff==0.17.6', 'mypy==2.4.1', 'pre-commit>=4.0', *EXTRAS['docs'], *EXTRAS['test']]

@@ -8,6 +8,8 @@ from .accuracy import Accuracy, PerClassAccuracy
 from .calibration import CalibrationError, NegativeLogLikelihood
 from .functional import (
     agreement,
+    calibration_bins,
+    class_similarity,
     expected_calibration_error,
     mean_kl,
     measure,
@@ -27,6 +29,8 @@ __all__ = [
     'PerSampleMetric',
     'Sample',
     'agreement',
+    'calibration_bins',
+    'class_similarity',
     'expected_calibration_error',
     'mean_kl',
     'measure',

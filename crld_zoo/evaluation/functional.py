@@ -54,12 +54,59 @@ def expected_calibration_error(confidence: Tensor, correct: Tensor, *, bins: int
     >>> expected_calibration_error(torch.tensor([0.75, 0.75]), torch.tensor([True, False]), bins=15)
     0.25
     """
+    _, hits, sums = calibration_bins(confidence, correct, bins=bins)
+    return ((hits - sums).abs().sum() / len(confidence)).item()
+
+
+def calibration_bins(confidence: Tensor, correct: Tensor, *, bins: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What a reliability diagram shows: the samples by their confidence, in bins of equal width closed on the right.
+
+    Args:
+        confidence: Highest probability of each sample, ``(n,)``.
+        correct: Whether that prediction was right, ``(n,)``.
+        bins: How many.
+
+    Returns:
+        Of each bin, float64 ``(bins,)``: the number of samples, how many of them were right, the sum of their
+        confidences. The second and the third over the first are the accuracy and the confidence of the bin.
+
+    >>> [part.tolist() for part in calibration_bins(torch.tensor([0.75, 0.75]), torch.tensor([True, False]), bins=2)]
+    [[0.0, 2.0], [0.0, 1.0], [0.0, 1.5]]
+    """
     confidence, correct = confidence.double(), correct.double()
     # A bin is closed on the right, as bucketize has it between the inner edges.
     edges = torch.linspace(0, 1, bins + 1, dtype=torch.double, device=confidence.device)[1:-1]
-    gaps = torch.zeros(bins, dtype=torch.double, device=confidence.device)
-    gaps.index_add_(0, torch.bucketize(confidence, edges), correct - confidence)
-    return (gaps.abs().sum() / len(confidence)).item()
+    index = torch.bucketize(confidence, edges)
+    parts = (torch.ones_like(confidence), correct, confidence)
+    count, hits, sums = (torch.zeros(bins, dtype=torch.double, device=p.device).index_add_(0, index, p) for p in parts)
+    return count, hits, sums
+
+
+def class_similarity(logits: Tensor) -> Tensor:
+    r"""Which classes a network takes for alike: Pearson's correlation of their logits over the samples.
+
+    .. math::
+        S_{ab} = \frac{\sum_i (z_{ia} - \bar z_a)(z_{ib} - \bar z_b)}{n\, \sigma_a \sigma_b}
+
+    The difference between a teacher's and a student's is how much of the teacher's dark knowledge was not learned.
+
+    Args:
+        logits: ``(n, K)``.
+
+    Returns:
+        float64 ``(K, K)``, from -1 to 1, with ones on the diagonal; NaN beside a class whose logit is constant.
+
+    Raises:
+        InputError: Fewer than two samples.
+
+    >>> class_similarity(torch.tensor([[1.0, 2.0, 0.0], [2.0, 4.0, -1.0]])).round().tolist()
+    [[1.0, 1.0, -1.0], [1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]]
+    """
+    if logits.ndim != 2 or len(logits) < 2:
+        raise InputError(
+            f'class_similarity: the logits must be (n, K) of two samples or more, not {tuple(logits.shape)}.'
+        )
+    return torch.corrcoef(logits.double().T).reshape(logits.shape[1], logits.shape[1])
 
 
 def negative_log_likelihood(logits: Tensor, target: Tensor) -> float:

@@ -18,6 +18,7 @@ COMMANDS = {  # in the order of a first week; loaded when asked for, the benchma
     'predict': 'crld_zoo.launch.predict',
     'export': 'crld_zoo.launch.export',
     'profile': 'crld_zoo.launch.profile',
+    'report': 'crld_zoo.launch.report',
     'browse-views': 'crld_zoo.launch.browse_views',
     'benchmark': 'crld_zoo.benchmark.command',
 }

@@ -174,11 +174,11 @@ class Student:
         with torch.inference_mode():
             return self.probabilities(self.network(self.preprocess(images), mode='tensor').float())
 
-    def held_out(self, count: int | None = None, split: str = 'val') -> Iterator[tuple[Tensor, Tensor]]:
+    def held_out(self, count: int | Sequence[int] | None = None, split: str = 'val') -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of the run's validation (or ``'test'``) set.
 
         Args:
-            count: So many images, spread evenly over the set; None takes all.
+            count: So many images, spread evenly over the set, or the indices of those wanted; None takes all.
 
         Yields:
             uint8 RGB ``(N, height, width, 3)`` and class indices ``(N,)``, on the CPU.
@@ -195,8 +195,10 @@ class Student:
             dataset = DATASETS.build(loader.dataset)
             if hasattr(dataset, 'full_init'):
                 dataset.full_init()
-            if count is not None and count < len(dataset):
-                dataset = Subset(dataset, np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist())
+            if isinstance(count, int) and count < len(dataset):
+                count = np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist()
+            if isinstance(count, Sequence):
+                dataset = Subset(dataset, count)
             options = {key: loader[key] for key in ('batch_size', 'collate_fn') if key in loader}
             batches = Runner.build_dataloader(
                 dict(dataset=dataset, sampler=dict(type='DefaultSampler', shuffle=False), num_workers=0, **options)
@@ -207,7 +209,7 @@ class Student:
             images = images.permute(0, 2, 3, 1).cpu()
             yield images.flip(3) if self._from_file is not None else images, targets(batch['data_samples']).cpu()
 
-    def outputs(self, count: int | None = None, split: str = 'val') -> tuple[Tensor, Tensor]:
+    def outputs(self, count: int | Sequence[int] | None = None, split: str = 'val') -> tuple[Tensor, Tensor]:
         """Logits ``(M, K)`` and labels ``(M,)`` of the held-out images, see :meth:`held_out`."""
         logits, labels = zip(
             *((self.logits(images).cpu(), labels) for images, labels in self.held_out(count, split)), strict=True
