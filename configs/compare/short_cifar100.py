@@ -12,6 +12,7 @@ The recipes are those of ResNet56 -> ResNet20 with another student; batch 64, SG
 - The learning rate falls to a tenth after epochs 5, 6 and 7 of 8 (150, 180 and 210 of 240).
 - Warm-ups of 20 and of 10 epochs of 240 would be two thirds and a third of an epoch. They count whole epochs and are
   at their full weight in the last one, so they become 1: none. CTKD's temperature has its last strength from the start.
+- Sequential KD (LogitMSE, then KD from its student) is left out: it is two trainings.
 - MLLD+CRLD starts from 0.01, as its recipe does.
 - The rows after DKD+LS have one seed for now.
 
@@ -61,16 +62,7 @@ rows = {
     'MLLD': 'crld_zoo::mlld/mlld_r56_r20_cifar100.py',
     'MLLD+CRLD': 'crld_zoo::crld/mlld+crld_r56_r20_cifar100.py',
     'KD+LS': 'crld_zoo::logit_standardization/kd+ls_r56_r20_cifar100.py',
-    'DKD+LS': dict(  # weight and temperature of sunshangquan/logit-standardization-KD for ResNet56 -> ResNet20
-        recipe='crld_zoo::dkd/dkd_r56_r20_cifar100.py',
-        cfg_options={
-            'model.distiller': dict(
-                _delete_=True,
-                type='LogitStandardization',
-                distiller=dict(type='DKD', beta=2.0, temperature=3.0, kd_weight=18.0, warmup=1),
-            )
-        },
-    ),
+    'DKD+LS': dict(recipe='crld_zoo::logit_standardization/dkd+ls_r56_r20_cifar100.py', cfg_options=no_warmup_inside),
     'MLLD+LS': dict(recipe='crld_zoo::logit_standardization/mlld+ls_r56_r20_cifar100.py', seeds=[0]),
     'LogitMSE': dict(recipe='crld_zoo::logit_mse/logit_mse_r56_r20_cifar100.py', seeds=[0]),
     'DIST': dict(recipe='crld_zoo::dist/dist_r56_r20_cifar100.py', seeds=[0]),
@@ -86,6 +78,12 @@ rows = {
         cfg_options={'model.distiller': dict(_delete_=True, type='TfNKD')},
         seeds=[0],
     ),
+    'USKD': dict(  # from the last stage but one, as published
+        recipe='crld_zoo::cross_entropy/ce_r20_cifar100.py',
+        cfg_options={'model.distiller': dict(_delete_=True, type='USKD', tap='stage2')},
+        seeds=[0],
+    ),
+    'DeepKD': dict(recipe='crld_zoo::deepkd/deepkd_r56_r20_cifar100.py', cfg_options=no_warmup, seeds=[0]),
     'FitNet': dict(recipe='crld_zoo::fitnet/fitnet_r56_r20_cifar100.py', seeds=[0]),
     'AT': dict(recipe='crld_zoo::at/at_r56_r20_cifar100.py', seeds=[0]),
     'SP': dict(recipe='crld_zoo::sp/sp_r56_r20_cifar100.py', seeds=[0]),

@@ -41,12 +41,12 @@ class Outcome(NamedTuple):
 
     Attributes:
         results: Of every finished run of the rows and seeds, in their order.
-        failed: The reason by run.
+        failed: The reason by the name of the run.
         stopped: The runs that somebody told to stop.
     """
 
     results: list[dict]
-    failed: dict[Run, str]
+    failed: dict[str, str]
     stopped: list[Run]
 
 
@@ -104,8 +104,8 @@ def compare(
                         stopped.append(job.run)
                         display.left(job.run, 'told to stop')
                     else:
-                        failed[job.run] = job.reason()
-                        display.left(job.run, f'failed: {failed[job.run]} (all of it: {job.output})')
+                        failed[job.run.name] = job.reason()
+                        display.left(job.run, f'failed: {failed[job.run.name]} (all of it: {job.output})')
         finally:
             _stop(running, display)
     return Outcome(finished(comparison), failed, stopped)
@@ -143,8 +143,6 @@ class Display:
     def __init__(self, console: Console, runs: Sequence[Run]) -> None:
         self._console = console
         self._shares = {run.folder: 1.0 if (run.folder / RESULTS_FILE).is_file() else 0.0 for run in runs}
-        self._weights = {run.folder: _epochs(run) for run in runs}
-        self._total = sum(self._weights.values())
         self._at_start, self._started_at = self._share(), time.monotonic()
         self._last_line = self._started_at
         columns = (TextColumn('{task.description}'), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
@@ -154,7 +152,7 @@ class Display:
     def __enter__(self) -> Display:
         if self._bars is not None:
             self._bars.start()
-            self._all = self._bars.add_task(self._title(), total=self._total, completed=self._done())
+            self._all = self._bars.add_task(self._title(), total=len(self._shares), completed=self._done())
         return self
 
     def __exit__(self, *error) -> None:
@@ -204,10 +202,10 @@ class Display:
         return f'{sum(share == 1 for share in self._shares.values())} of {len(self._shares)} runs'
 
     def _done(self) -> float:
-        return sum(share * self._weights[folder] for folder, share in self._shares.items())
+        return sum(self._shares.values())
 
     def _share(self) -> float:
-        return self._done() / self._total
+        return self._done() / len(self._shares)
 
     def _time_left(self) -> str:
         gained = self._share() - self._at_start
@@ -215,11 +213,6 @@ class Display:
             return 'time left unknown'
         seconds = (time.monotonic() - self._started_at) * (1 - self._share()) / gained
         return f'about {seconds / 3600:.1f} h left' if seconds > 5400 else f'about {seconds / 60:.0f} min left'
-
-
-def _epochs(run: Run) -> int:
-    loop = run.config.get('train_cfg') or {}
-    return loop.get('max_epochs') or 1
 
 
 def plan(comparison: Comparison) -> list[str]:
@@ -237,7 +230,7 @@ def plan(comparison: Comparison) -> list[str]:
             state = 'to go on'
         else:
             state = 'to train'
-        lines.append(f'{state:9} {run.name}: {run.recipe}, {_epochs(run)} epochs, {run.folder}')
+        lines.append(f'{state:9} {run.name}: {run.recipe}, {run.folder}')
     return lines
 
 
@@ -287,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if outcome.results:
         table(outcome.results)
     if outcome.failed:
-        reasons = '; '.join(f'{run.name} ({reason})' for run, reason in outcome.failed.items())
+        reasons = '; '.join(f'{name} ({reason})' for name, reason in outcome.failed.items())
         raise InputError(f'{len(outcome.failed)} of {len(comparison.runs)} runs failed: {reasons}')
     if outcome.stopped:
         names = '; '.join(run.name for run in outcome.stopped)

@@ -20,6 +20,7 @@ from crld_zoo.files import write_atomically
 from crld_zoo.registry import DISTILLERS
 
 from .config import check_data, load_config, merge_options, prepare
+from .options import READ_AT_THE_TOP
 
 CONFIG_FILE, RUN_RECORD, RESULTS_FILE, OUTPUT_FILE = 'config.py', 'run.json', 'results.json', 'output.log'
 """In the folder of a run: what it trains, what it was asked for, what it measured, what it said."""
@@ -60,13 +61,13 @@ class Comparison(NamedTuple):
 
     Attributes:
         work_dir: The folder that is its own.
-        reference: The row that the others are held against.
+        reference: The row that each of the others is held against.
         rows: The names of all its rows, in its order.
         runs: Those that were asked for: all rows of one seed before the next seed.
     """
 
     work_dir: Path
-    reference: str
+    reference: dict[str, str]
     rows: list[str]
     runs: list[Run]
 
@@ -89,7 +90,7 @@ def read_comparison(
             'DKD': dict(recipe='crld_zoo::dkd/dkd_r56_r20_cifar100.py',
                         cfg_options={'model.distiller.warmup': 1}, seeds=[0]),
         }
-        reference = 'CE'                          # the first row if there is none
+        reference = 'CE'                          # the first row if there is none; or {'DKD': 'CE', …}
         work_dir = 'work_dirs/my_comparison'      # work_dirs/<name of the file> if there is none
 
     Options are merged in the order recipe, ``share``, row, command. Those under ``model.teacher`` that are shared or
@@ -115,7 +116,9 @@ def read_comparison(
     share = _options_of('share', cfg.get('share', {}), ('cfg_options',)).get('cfg_options', {})
     specs = {str(name): _row(str(name), row) for name, row in named.items()}
     reference = cfg.get('reference', next(iter(specs)))
-    _check_known('reference', [reference], specs)
+    if isinstance(reference, str):
+        reference = {name: reference for name in specs if name != reference}
+    _check_known('reference', [*reference, *reference.values()], specs)
     _check_known('--rows', rows or [], specs)
     all_seeds = {name: _seeds(name, spec.get('seeds', own_seeds)) for name, spec in specs.items()}
     _check_seeds(seeds or [], {seed for known in all_seeds.values() for seed in known})
@@ -134,7 +137,7 @@ def read_comparison(
                 runs.append(Run(name, seed, Path(run.work_dir), specs[name]['recipe'], run, _teacher_of(run) or common))
     if not runs:
         raise InputError(f'{path} has no run of these rows and seeds.')
-    return Comparison(folder, reference, list(specs), runs)
+    return Comparison(folder, dict(reference), list(specs), runs)
 
 
 def flat_config(config: Mapping) -> dict[str, str]:
@@ -149,8 +152,8 @@ def flat_config(config: Mapping) -> dict[str, str]:
 def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """What differs between two flat configs, one clause a value; what changes no result is left out.
 
-    >>> differences({'a.b': '1', 'work_dir': "'x'"}, {'a.b': '2', 'c': '3', 'work_dir': "'y'"})
-    ['a.b was 1 and is 2', 'c was nothing and is 3']
+    >>> differences({'model.x': '1', 'work_dir': "'x'"}, {'model.x': '2', 'resume': 'True', 'work_dir': "'y'"})
+    ['model.x was 1 and is 2', 'resume was nothing and is True']
     """
     return [
         f'{key} was {then.get(key, "nothing")} and is {now.get(key, "nothing")}'
@@ -160,7 +163,8 @@ def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
 
 
 def _is_free(key: str) -> bool:
-    return key in _FREE or any(free.endswith('.') and key.startswith(free) for free in _FREE)
+    changes_nothing = key in _FREE or any(free.endswith('.') and key.startswith(free) for free in _FREE)
+    return changes_nothing or key.split('.')[0] not in READ_AT_THE_TOP
 
 
 def check_unchanged(run: Run) -> None:
@@ -288,7 +292,8 @@ def _resolve(name: str, spec: dict, share: Mapping, options: Mapping) -> Config:
         merge_options(cfg, _of_teachers(cfg, share))
         merge_options(cfg, spec.get('cfg_options', {}))
         merge_options(cfg, _of_teachers(cfg, options))
-        cfg.pop('distiller', None)  # a variable that the recipes' bases leave behind
+        for variable in cfg.keys() - READ_AT_THE_TOP:  # which the recipes' bases leave behind
+            cfg.pop(variable)
         checked = copy.deepcopy(cfg)
         check_data(checked, 'train_dataloader', 'val_dataloader', 'test_dataloader')
         prepare(checked)

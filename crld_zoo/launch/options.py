@@ -31,6 +31,8 @@ _BY_DEFAULT = {
 }
 _AT_THE_TOP = {'work_dir', 'custom_imports', 'find_unused_parameters', 'sync_bn', 'allow_other_classes'}
 _OF_THE_RUNNER = {'model_wrapper_cfg', 'runner_type', 'compile', 'activation_checkpointing', 'efficient_conv_bn_eval'}
+READ_AT_THE_TOP = {*inspect.signature(Runner).parameters, *_AT_THE_TOP, *_OF_THE_RUNNER} - {'self', 'cfg'}
+"""The names at the top of a config that somebody reads; others are variables of the file."""
 
 
 class ConfigOptions(DictAction):
@@ -74,7 +76,7 @@ def check_names(cfg: Config, options: Mapping) -> None:
     Raises:
         UnknownNameError: Nothing reads one.
     """
-    read = {*cfg.keys(), *inspect.signature(Runner).parameters, *_AT_THE_TOP, *_OF_THE_RUNNER} - {'self', 'cfg'}
+    read = READ_AT_THE_TOP | cfg.keys()
     for key in options:
         first = key.split('.')[0]
         if first not in read:

@@ -40,19 +40,19 @@ class Summary(NamedTuple):
     differences: Mapping[str, Difference]
 
 
-def summarize(results: Sequence[Mapping], reference: str | None = None) -> list[Summary]:
+def summarize(results: Sequence[Mapping], reference: Mapping[str, str] | None = None) -> list[Summary]:
     """Rows in the order in which they come first.
 
     Args:
         results: One mapping a run: ``row``, ``seed``, and the numbers of :data:`KINDS`, :data:`MEASURES` and
             :data:`COSTS` as ``last_top1``, …, of which any may be None or missing.
-        reference: The row that the others are held against.
+        reference: The row that each row is held against, where there is one.
 
     Raises:
         InputError: Two results of one row and seed.
 
     >>> runs = [dict(row='CE', seed=0, last_top1=60.0), dict(row='KD', seed=0, last_top1=62.0)]
-    >>> summarize(runs, 'CE')[1].differences['last_top1'].mean
+    >>> summarize(runs, dict(KD='CE'))[1].differences['last_top1'].mean
     2.0
     """
     by_row: dict[str, dict[int, Mapping]] = {}
@@ -69,15 +69,18 @@ def summarize(results: Sequence[Mapping], reference: str | None = None) -> list[
             numbers = _numbers(runs, name)
             if numbers:
                 values[name] = mean_and_deviation(list(numbers.values()))
-            if name.endswith('_top1') and row != reference:
-                difference = paired_difference(numbers, _numbers(by_row.get(reference, {}), name))
+            other = (reference or {}).get(row)
+            if name.endswith('_top1') and other is not None:
+                difference = paired_difference(numbers, _numbers(by_row.get(other, {}), name))
                 if difference is not None:
                     differences[name] = difference
         summaries.append(Summary(row, len(runs), values, differences))
     return summaries
 
 
-def format_table(results: Sequence[Mapping], form: str = 'text', reference: str | None = None, width: int = 200) -> str:
+def format_table(
+    results: Sequence[Mapping], form: str = 'text', reference: Mapping[str, str] | None = None, width: int = 200
+) -> str:
     """A table of results.
 
     Args:
@@ -94,7 +97,7 @@ def format_table(results: Sequence[Mapping], form: str = 'text', reference: str 
         raise UnknownNameError(f"there is no table as '{form}' ({nearest_names(form, FORMATS)}).")
     if not results:
         raise InputError('there is no finished run to make a table of.')
-    return FORMATS[form](results, reference, width)
+    return FORMATS[form](results, reference or {}, width)
 
 
 def _numbers(runs: Mapping[int, Mapping], name: str) -> dict[int, float]:
@@ -108,12 +111,13 @@ class _Column(NamedTuple):
     factor: float = 1.0
 
 
-def _columns(reference: str | None) -> list[_Column]:
+def _columns(reference: Mapping[str, str]) -> list[_Column]:
     columns = [_Column('top-1 % last', 'last_top1', 2), _Column('top-1 % best', 'best_top1', 2)]
-    if reference is not None:
+    if reference:
+        name = _only(reference) or 'reference'
         columns += [
-            _Column(f'last - {reference}', 'difference_last_top1', 2),
-            _Column(f'best - {reference}', 'difference_best_top1', 2),
+            _Column(f'last - {name}', 'difference_last_top1', 2),
+            _Column(f'best - {name}', 'difference_best_top1', 2),
         ]
     return [
         *columns,
@@ -129,11 +133,18 @@ def _columns(reference: str | None) -> list[_Column]:
     ]
 
 
-def _cells(summary: Summary, reference: str | None) -> list[str]:
+def _only(reference: Mapping[str, str]) -> str | None:
+    """The one row that all others are held against, None where there are several."""
+    names = set(reference.values())
+    return names.pop() if len(names) == 1 else None
+
+
+def _cells(summary: Summary, reference: Mapping[str, str]) -> list[str]:
     cells = [summary.row, str(summary.seeds)]
     for column in _columns(reference):
         if column.name.startswith('difference_'):
-            cells.append(_difference(summary, column))
+            several = summary.differences and _only(reference) is None
+            cells.append(_difference(summary, column) + (f' [{reference[summary.row]}]' if several else ''))
         elif column.name not in summary.values:
             cells.append('-')
         else:
@@ -155,7 +166,7 @@ def _difference(summary: Summary, column: _Column) -> str:
     return f'{difference.mean:+.{column.digits}f}{margin}{fewer}'
 
 
-def _notes(results: Sequence[Mapping], reference: str | None) -> list[str]:
+def _notes(results: Sequence[Mapping], reference: Mapping[str, str]) -> list[str]:
     """What a reader must know of the columns."""
     on_test = {run.get('best_on_test') for run in results} - {None}
     chosen = {frozenset([True]): 'chosen on the test set itself', frozenset([False]): 'chosen on the validation set'}
@@ -164,12 +175,13 @@ def _notes(results: Sequence[Mapping], reference: str | None) -> list[str]:
         f'best: the epoch of the highest validation accuracy, {chosen.get(frozenset(on_test), "as its config says")}',
         'agrees, KL: with the teacher, on the test set; s, images/s: of the training, whatever else the machine did',
     ]
-    if reference is not None:
-        notes.append(f"- {reference}: mean difference at equal seeds ± half of its 95 % interval (Student's t)")
+    if reference:
+        name = _only(reference) or 'reference, the row in brackets'
+        notes.append(f"- {name}: mean difference at equal seeds ± half of its 95 % interval (Student's t)")
     return notes
 
 
-def _text(results: Sequence[Mapping], reference: str | None, width: int) -> str:
+def _text(results: Sequence[Mapping], reference: Mapping[str, str], width: int) -> str:
     table = Table(title_justify='left')
     table.add_column('', no_wrap=True)
     for title in ('seeds', *(column.title for column in _columns(reference))):
@@ -182,7 +194,7 @@ def _text(results: Sequence[Mapping], reference: str | None, width: int) -> str:
     return file.getvalue() + '\n'.join(_notes(results, reference))
 
 
-def _markdown(results: Sequence[Mapping], reference: str | None, width: int) -> str:
+def _markdown(results: Sequence[Mapping], reference: Mapping[str, str], width: int) -> str:
     titles = ['', 'seeds', *(column.title for column in _columns(reference))]
     rows = [titles, ['---'] * len(titles)]
     rows += [_cells(summary, reference) for summary in summarize(results, reference)]
@@ -190,7 +202,7 @@ def _markdown(results: Sequence[Mapping], reference: str | None, width: int) -> 
     return '\n'.join([*lines, '', *(f'- {note}' for note in _notes(results, reference))])
 
 
-def _latex(results: Sequence[Mapping], reference: str | None, width: int) -> str:
+def _latex(results: Sequence[Mapping], reference: Mapping[str, str], width: int) -> str:
     columns = _columns(reference)
     rows = [['', 'seeds', *(column.title for column in columns)]]
     rows += [_cells(summary, reference) for summary in summarize(results, reference)]
@@ -215,7 +227,7 @@ def _escape(text: str) -> str:
     return text.replace('±', r'$\pm$')
 
 
-def _csv(results: Sequence[Mapping], reference: str | None, width: int) -> str:
+def _csv(results: Sequence[Mapping], reference: Mapping[str, str], width: int) -> str:
     """Every number in its own column and unit, the best epoch's too."""
     names = [f'{kind}_{measure}' for kind in KINDS for measure in MEASURES] + list(COSTS)
     titles = ['row', 'seeds', *(f'{name}_{part}' for name in names for part in ('mean', 'std'))]
@@ -227,11 +239,11 @@ def _csv(results: Sequence[Mapping], reference: str | None, width: int) -> str:
     for summary in summarize(results, reference):
         numbers = [number for name in names for number in summary.values.get(name, (None, None))]
         paired = [number for name in differences for number in summary.differences.get(name, (None, None, None))]
-        writer.writerow([summary.row, summary.seeds, *numbers, reference, *paired])
+        writer.writerow([summary.row, summary.seeds, *numbers, reference.get(summary.row), *paired])
     return file.getvalue().rstrip('\n')
 
 
-def _json(results: Sequence[Mapping], reference: str | None, width: int) -> str:
+def _json(results: Sequence[Mapping], reference: Mapping[str, str], width: int) -> str:
     return json.dumps(list(results), indent=1)
 
 

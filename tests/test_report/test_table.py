@@ -23,10 +23,11 @@ RESULTS = [
     run('KD+LS_x', 1, 66.0, 66.0, last_kl=0.7, last_ece=0.011),
     run('KD+LS_x', 2, 64.0, 70.0, last_kl=0.6, last_ece=0.021),
 ]
+REFERENCE = {'KD+LS_x': 'CE'}
 
 
 def test_last_and_best_are_summarized_apart():
-    ce, kd = summarize(RESULTS, 'CE')
+    ce, kd = summarize(RESULTS, REFERENCE)
     assert (ce.row, ce.seeds, kd.row, kd.seeds) == ('CE', 2, 'KD+LS_x', 3)
     assert ce.values['last_top1'] == pytest.approx((61.0, 2**0.5))
     assert ce.values['best_top1'] == pytest.approx((61.75, 1.5 / 2**0.5))
@@ -37,7 +38,7 @@ def test_last_and_best_are_summarized_apart():
 
 
 def test_text_names_its_columns_and_says_what_they_mean():
-    text = format_table(RESULTS, 'text', 'CE', width=220)
+    text = format_table(RESULTS, 'text', REFERENCE, width=220)
     assert 'top-1 % last' in text and 'top-1 % best' in text and 'last - CE' in text
     assert '64.33 ± 1.53' in text and '66.50 ± 3.28' in text
     assert '+3.50 ± 6.35 (2 seeds)' in text
@@ -45,30 +46,40 @@ def test_text_names_its_columns_and_says_what_they_mean():
 
 
 def test_markdown_is_a_table_of_equal_rows():
-    lines = [line for line in format_table(RESULTS, 'markdown', 'CE').splitlines() if line.startswith('|')]
+    lines = [line for line in format_table(RESULTS, 'markdown', REFERENCE).splitlines() if line.startswith('|')]
     assert len(lines) == 4
     assert len({line.count('|') for line in lines}) == 1
     assert lines[3].startswith('| KD+LS_x | 3 | 64.33 ± 1.53 | 66.50 ± 3.28 |')
 
 
 def test_csv_has_the_numbers_themselves():
-    ce, kd = csv.DictReader(format_table(RESULTS, 'csv', 'CE').splitlines())
+    ce, kd = csv.DictReader(format_table(RESULTS, 'csv', REFERENCE).splitlines())
     assert float(kd['last_top1_mean']) == pytest.approx(193 / 3)
     assert float(kd['last_ece_mean']) == pytest.approx(0.021)
     assert float(kd['last_top1_difference']) == pytest.approx(3.5) and kd['last_top1_difference_seeds'] == '2'
-    assert ce['last_top1_difference'] == '' and ce['last_kl_mean'] == '' and ce['reference'] == 'CE'
+    assert (
+        ce['last_top1_difference'] == ''
+        and ce['last_kl_mean'] == ''
+        and (ce['reference'], kd['reference']) == ('', 'CE')
+    )
 
 
 def test_json_is_the_results():
-    assert json.loads(format_table(RESULTS, 'json', 'CE')) == RESULTS
+    assert json.loads(format_table(RESULTS, 'json', REFERENCE)) == RESULTS
 
 
 def test_latex_escapes_and_has_as_many_cells_as_columns():
-    text = format_table(RESULTS, 'latex', 'CE')
+    text = format_table(RESULTS, 'latex', REFERENCE)
     (columns,) = re.findall(r'\\begin\{tabular\}\{(\w+)\}', text)
     rows = [line for line in text.splitlines() if line.endswith(r'\\')]
     assert [row.count(' & ') + 1 for row in rows] == [len(columns)] * 3
     assert r'KD+LS\_x' in text and r'64.33 $\pm$ 1.53' in text and r'top-1 \% last' in text
+
+
+def test_rows_may_have_a_reference_each():
+    results = [*RESULTS, run('CE few', 0, 10.0, 10.0), run('KD few', 0, 11.0, 12.0)]
+    text = format_table(results, 'markdown', {**REFERENCE, 'KD few': 'CE few'})
+    assert 'last - reference' in text and '| +1.00 [CE few] | +2.00 [CE few] |' in text and '[CE]' in text
 
 
 @pytest.mark.parametrize('form', FORMATS)
