@@ -37,7 +37,7 @@ for percent, epochs_alone in ((5, 80), (10, 40), (25, 16), (50, 8)):
         for method, (recipe, warmup) in methods.items():
             if method == 'CE' and others == 'unlabeled':
                 continue
-            name = f'{method}, {percent} %' + (', unlabeled' if others == 'unlabeled' else '')
+            name = f'{method} {percent}%' + (' unlabeled' if others == 'unlabeled' else '')
             options = {
                 'train_dataloader.dataset.fraction': percent / 100,
                 'train_dataloader.dataset.others': 'drop' if others == 'alone' else others,
@@ -51,4 +51,4 @@ for percent, epochs_alone in ((5, 80), (10, 40), (25, 16), (50, 8)):
                 options[warmup] = epochs / 12
             rows[name] = dict(recipe=f'crld_zoo::{recipe}', cfg_options=options)
             if method != 'CE':
-                reference[name] = f'CE, {percent} %'
+                reference[name] = f'CE {percent}%'
