@@ -1,5 +1,6 @@
 """The documentation site: `make docs` builds it. The pages of methods and of the API are made from docstrings."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -29,6 +30,12 @@ napoleon_numpy_docstring = False
 napoleon_use_ivar = True
 
 
+def without_paths(app, kind, name, value, options, signature, returns):
+    """A default that is a folder of this machine says nothing to a reader."""
+    return signature and re.sub(r"\w*Path\('[^']*'\)", '...', signature), returns
+
+
 def setup(app):
     """Write the generated pages before the sources are read."""
     app.connect('config-inited', lambda app, config: generate.write(Path(app.srcdir)))
+    app.connect('autodoc-process-signature', without_paths)

@@ -7,9 +7,12 @@ import inspect
 import pkgutil
 import re
 import shutil
+import sys
 from collections import defaultdict
 from pathlib import Path
 from types import ModuleType
+
+from sphinx.pycode import ModuleAnalyzer
 
 from crld_zoo.config_files import CONFIGS, read_config
 from crld_zoo.distillers import Distiller
@@ -161,9 +164,13 @@ def _page(title: str, modules: list[ModuleType]) -> str:
             for name, value in vars(module).items()
             if id(value) not in shown and (entry := _entry(module, name, value)) and not shown.add(id(value))
         ]
+        entries += [_directive('autodata', f'{module.__name__}.{name}', 'no-value') for name in _constants(module)]
         if entries or module is modules[0]:
             heading = [] if module is modules[0] and module.__name__ == title else [f'## {module.__name__}']
-            parts += [*heading, _directive('automodule', module.__name__), *entries]
+            package, _, name = module.__name__.rpartition('.')
+            # a function of the module's own name, where its package exports one, is the one to be linked
+            hidden = [] if getattr(sys.modules[package], name) is module else ['no-index']
+            parts += [*heading, _directive('automodule', module.__name__, *hidden), *entries]
     return '\n\n'.join(parts) + '\n'
 
 
@@ -178,6 +185,12 @@ def _entry(module: ModuleType, name: str, value) -> str | None:
         return None
     kind = 'autoclass' if inspect.isclass(value) else 'autofunction'
     return _directive(kind, f'{module.__name__}.{name}', *(['members'] if kind == 'autoclass' else []))
+
+
+def _constants(module: ModuleType) -> list[str]:
+    """The public constants that a module describes."""
+    described = ModuleAnalyzer.for_module(module.__name__).find_attr_docs()
+    return [name for owner, name in described if not owner and not name.startswith('_')]
 
 
 def _of_a_method(owner: str) -> bool:
