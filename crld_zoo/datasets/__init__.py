@@ -48,6 +48,7 @@ from .samplers import LabeledShareBatchSampler
 from .subset import UNLABELED, balanced_subset
 from .synthetic import SyntheticImages
 from .tiny_imagenet import InMemoryTinyImageNet
+from .voc import VOCSegmentation
 
 __all__ = [
     'UNLABELED',
@@ -64,6 +65,7 @@ __all__ = [
     'InMemoryDataset',
     'InMemoryTinyImageNet',
     'SyntheticImages',
+    'VOCSegmentation',
     'as_batch',
     'balanced_subset',
     'class_folders',

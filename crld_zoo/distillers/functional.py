@@ -73,6 +73,10 @@ def cross_entropy(
         >>> cross_entropy(torch.zeros(2, 10), torch.tensor([3, -1])).round(decimals=3)
         tensor([2.3030, 0.0000])
     """
+    if target.dim() > 2:
+        raise InputError(
+            f'the labels are those of pixels, of shape {tuple(target.shape)}: decorate the distiller with Dense.'
+        )
     if class_weight is not None:
         class_weight = class_weight.to(logits.dtype)
     return F.cross_entropy(

@@ -17,6 +17,7 @@ from .functional import (
     per_class_accuracy,
     topk_accuracy,
 )
+from .mean_iou import MeanIoU
 from .per_sample import PerSampleMetric
 from .predictions import BatchPrediction, Sample, scores_and_labels
 
@@ -24,6 +25,7 @@ __all__ = [
     'Accuracy',
     'BatchPrediction',
     'CalibrationError',
+    'MeanIoU',
     'NegativeLogLikelihood',
     'PerClassAccuracy',
     'PerSampleMetric',

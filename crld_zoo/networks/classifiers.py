@@ -142,6 +142,48 @@ class TorchvisionClassifier(LibraryNames, classifiers.TimmClassifier):
         self._register_load_state_dict_pre_hook(self._add_state_dict_prefix)
 
 
+@MODELS.register_module()
+class TorchvisionSegmenter(LibraryNames, classifiers.TimmClassifier):
+    """A torchvision segmentation network: logits ``(N, K, H, W)`` of the images' size, for the distiller ``Dense``.
+
+    Args:
+        model_name: A name of ``torchvision.models.list_models(torchvision.models.segmentation)``.
+        num_classes: The number of classes.
+        weights_backbone: Which weights its backbone starts from, downloaded: ``'DEFAULT'`` or a name of torchvision's;
+            None for random ones.
+        data_preprocessor: As for mmpretrain's classifiers.
+        **kwargs: Further arguments of ``torchvision.models.get_model``; ``aux_loss=True`` builds the auxiliary head
+            too, which pretrained weights have and nothing here trains.
+    """
+
+    is_dense = True
+
+    def __init__(
+        self,
+        model_name: str,
+        num_classes: int = 21,
+        *,
+        weights_backbone: str | None = None,
+        data_preprocessor: dict | None = None,
+        **kwargs,
+    ):
+        classifiers.BaseClassifier.__init__(
+            self, data_preprocessor={'type': 'ClsDataPreprocessor', **(data_preprocessor or {})}
+        )
+        self.model = torchvision.models.get_model(
+            model_name, weights=None, weights_backbone=weights_backbone, num_classes=num_classes, **kwargs
+        )
+        self.num_classes = num_classes
+        self._register_state_dict_hook(self._remove_state_dict_prefix)
+        self._register_load_state_dict_pre_hook(self._add_state_dict_prefix)
+
+    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor') -> Tensor:
+        """The logits ``(N, K, H, W)``."""
+        if mode != 'tensor':
+            raise InputError(f"TorchvisionSegmenter: mode must be 'tensor', not {mode!r}: train it with Distillation.")
+        return self.model(inputs)['out']
+
+
 class ModuleClassifier(LibraryNames, classifiers.TimmClassifier):
     """Any module that gives logits ``(N, K)`` for images, as an mmpretrain classifier.
 

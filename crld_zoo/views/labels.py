@@ -19,12 +19,13 @@ def targets(data_samples: Tensor | Sequence, *, unlabeled: bool = False) -> Tens
     Values are checked on the CPU alone: on a GPU that would wait for it, and what lies there was checked as a data set.
 
     Args:
-        data_samples: Class indices ``(N,)``; class probabilities ``(N, K)``; or ``N`` of mmpretrain's ``DataSample``,
-            all with one ``gt_label`` each, or all with a ``gt_score`` ``(K,)``, as Mixup and CutMix make it.
+        data_samples: Class indices ``(N,)``, or those of each pixel ``(N, H, W)``; class probabilities ``(N, K)``; or
+            ``N`` of mmpretrain's ``DataSample``, all with one ``gt_label`` each, or all with a ``gt_score`` ``(K,)``,
+            as Mixup and CutMix make it.
         unlabeled: Whether -1 may stand where an image has no label, as in training.
 
     Returns:
-        Class indices int64 ``(N,)``, or class probabilities float ``(N, K)`` whose rows sum to 1.
+        Class indices int64 ``(N,)`` or ``(N, H, W)``, or class probabilities float ``(N, K)`` whose rows sum to 1.
 
     Raises:
         InputError: Not exactly one label an image, or probabilities that are none.
@@ -46,10 +47,10 @@ def targets(data_samples: Tensor | Sequence, *, unlabeled: bool = False) -> Tens
         if on_cpu and not ((labels >= 0).all() and ((labels.sum(1) - 1).abs() <= _TOLERANCE).all()):
             raise InputError('labels given as class probabilities must be 0 or more and sum to 1 for each image.')
         return labels
-    if labels.ndim != 1 or labels.dtype == torch.bool or labels.is_complex():
+    if labels.ndim not in (1, 3) or labels.dtype == torch.bool or labels.is_complex():
         raise InputError(
-            f'labels must be class indices (N,), one an image, but they are {_form(labels)}: give the index of the '
-            'class, or probabilities in floating point.'
+            'labels must be class indices (N,), one an image, or (N, H, W), one a pixel, but they are '
+            f'{_form(labels)}: give the index of the class, or probabilities in floating point.'
         )
     if on_cpu and len(labels) and (low := int(labels.min())) < 0 and not (unlabeled and low == UNLABELED):
         raise InputError(

@@ -144,6 +144,11 @@ class ViewPreprocessor(BaseDataPreprocessor):
         target = None if samples is None else targets(samples, unlabeled=True)
         if target is not None and len(target) != count:
             raise InputError(f'ViewPreprocessor: the batch has {count} images, but {len(target)} labels.')
+        if target is not None and target.dim() == 3 and (self.views is not None or self.mixing is not None):
+            raise InputError(
+                'ViewPreprocessor: the labels are those of pixels, which views and batch_augments would not move with '
+                'the images: crop and flip both in the data set, and leave views and batch_augments out.'
+            )
         if keys is not None:  # without waiting for what the device has still to do
             host = (keys.samples.numpy(), keys.copies.numpy())
             samples, copies = (part.to(self.device, non_blocking=True) for part in (keys.samples, keys.copies))

@@ -283,7 +283,7 @@ class Name:
         self.student = self.pair.removesuffix(f'_{self.dataset}').split('_')[-1]
 
 
-RECIPES = {name: Name(name) for name in LEAVES if name.split('/')[0] not in ('quickstart', 'your_data')}
+RECIPES = {name: Name(name) for name in LEAVES if name.split('/')[0] not in ('dense', 'quickstart', 'your_data')}
 
 
 def check(distiller: Distiller, expected: dict) -> None:

@@ -16,7 +16,7 @@ from crld_zoo.registry import DISTILLERS, MODELS, VIEWS
 
 from .recipes import CONFIGS, LEAVES, METHODS, TABLES, load
 
-DECORATORS = {'crld': 'CRLD', 'ls': 'LogitStandardization', 'sdd': 'SDD'}
+DECORATORS = {'crld': 'CRLD', 'ls': 'LogitStandardization', 'sdd': 'SDD', 'dense': 'Dense'}
 NETWORKS = {
     **{f'r{depth}': f'resnet{depth}' for depth in (8, 20, 32, 56, 110)},
     'r8x4': 'resnet8x4',
@@ -40,6 +40,8 @@ NETWORKS = {
     'r50': 'resnet50|resnet-50',
     'r101': 'resnet101',
     'bit-r50': 'resnetv2_50x1_bit',
+    'dl3-r101': 'deeplabv3_resnet101',
+    'lraspp-mbv3': 'lraspp_mobilenet_v3_large',
     'bit-r152x2': 'resnetv2_152x2_bit',
     'regnetx-1.6gf': 'regnetx-1.6gf',
     'r56-300e': 'resnet56',
@@ -47,7 +49,7 @@ NETWORKS = {
     'pit-t': 'pit_ti',
     'pvt-t': 'pcpvt',
 }
-DATASETS = ('cifar100', 'tiny_imagenet', 'imagenet', 'digits', 'folder')
+DATASETS = ('voc', 'cifar100', 'tiny_imagenet', 'imagenet', 'digits', 'folder')
 NAME = re.compile(
     rf'(?P<method>{"|".join(METHODS)})(?:\+(?P<decorator>{"|".join(DECORATORS)}))?'
     rf'(?:_(?P<teacher>[^_]+))?_(?P<student>(?!tiny_)[^_]+)_(?P<dataset>{"|".join(DATASETS)})'

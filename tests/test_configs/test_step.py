@@ -21,6 +21,7 @@ from crld_zoo.networks.sources import build_network
 from crld_zoo.registry import DISTILLERS, METRICS, MODELS
 from crld_zoo.views import SampleKeys
 
+from ..test_datasets.voc_tree import make_voc
 from .recipes import LEAVES, load
 
 HEAVY = (
@@ -47,6 +48,10 @@ def small(cfg: Config, images: Path, resize: bool) -> Config:
             read = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=32)]
             pipeline = [*read, *loader.dataset.pipeline]
             loader.dataset = ConfigDict(type='CustomDataset', data_root=str(images / 'train'), pipeline=pipeline)
+        elif loader.dataset.type == 'VOCSegmentation':
+            loader.dataset.data_root = str(make_voc(images))
+            if loader.dataset.get('crop'):
+                loader.dataset.crop = SMALLER[224]
         elif loader.dataset.type == 'ImageNet':
             classes = sorted(folder.name for folder in (images / 'train').iterdir())
             loader.dataset.update(data_root=str(images), metainfo=dict(classes=classes))
@@ -73,6 +78,7 @@ def _without_weights(part) -> None:
             key for key, value in part.items() if isinstance(value, dict) and value.get('type') == 'Pretrained'
         ]:
             del part[key]
+        part.pop('weights_backbone', None)
         for value in part.values():
             _without_weights(value)
 

@@ -104,3 +104,8 @@ def test_what_it_cannot_hold(inner, why):
 def test_labels_that_are_no_maps():
     with pytest.raises(InputError, match=r'class of each pixel, \(N, H, W\), but the labels have shape \(2,\)'):
         Dense(KD())(views(maps(2, 5, 3, 4)), views(maps(2, 5, 3, 4)), torch.zeros(2, dtype=torch.int64))
+
+
+def test_labels_of_pixels_without_it():
+    with pytest.raises(InputError, match='the labels are those of pixels.*: decorate the distiller with Dense'):
+        KD()(views(maps(2, 5)), views(maps(2, 5)), torch.zeros(2, 3, 4, dtype=torch.int64))

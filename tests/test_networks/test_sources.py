@@ -460,3 +460,23 @@ def test_processors_of_transformers(kind, options, std, bgr):
     transformers = pytest.importorskip('transformers', reason='needs transformers, an optional library')
     seen = measured(getattr(transformers, kind)(**options), kind)
     assert seen['std'] == pytest.approx((std,) * 3) and seen['bgr'] is bgr
+
+
+def test_a_segmentation_network_of_torchvision():
+    network = build_network('torchvision::lraspp_mobilenet_v3_large', num_classes=5, checkpoint='random').eval()
+    assert count_classes(network) == 5
+    with torch.no_grad():
+        assert network(torch.zeros(2, 3, 64, 48)).shape == (2, 5, 64, 48)
+    assert all(not name.startswith('model.') for name in network.state_dict())
+    with pytest.raises(InputError, match="mode must be 'tensor', not 'loss': train it with Distillation"):
+        network(torch.zeros(2, 3, 64, 48), mode='loss')
+
+
+def test_the_auxiliary_head_is_there_where_weights_are_named():
+    spec = resolve('torchvision::deeplabv3_resnet101.COCO_WITH_VOC_LABELS_V1')
+    assert spec.config == dict(
+        type='TorchvisionSegmenter', model_name='deeplabv3_resnet101', num_classes=21, aux_loss=True
+    )
+    assert spec.mean == pytest.approx((123.675, 116.28, 103.53)) and spec.size is None
+    assert 'aux_loss' not in resolve('torchvision::deeplabv3_resnet101').config
+    assert 'aux_loss' not in resolve('torchvision::lraspp_mobilenet_v3_large.COCO_WITH_VOC_LABELS_V1').config

@@ -262,3 +262,15 @@ def test_what_cannot_be_mixed():
     preprocessor = ViewPreprocessor(MEAN, STD, views=views, batch_augments=MIXUP, num_classes=4)
     with pytest.raises(InputError, match=r'mixes all views alike.*\(2, 3, 8, 8\)'):
         preprocessor(dict(inputs=images(2), data_samples=torch.tensor([1, 0])), training=True)
+
+
+def test_labels_of_pixels_pass_where_no_view_moves_the_images():
+    labels = torch.zeros(2, 8, 8, dtype=torch.int64)
+    data = dict(inputs=images(2), data_samples=labels)
+    for training in (True, False):
+        assert torch.equal(ViewPreprocessor(MEAN, STD)(dict(data), training)['data_samples'], labels)
+    for options in (dict(views=VIEWS), dict(batch_augments=MIXUP, num_classes=4)):
+        with pytest.raises(
+            InputError, match='the labels are those of pixels, which views and batch_augments would not move'
+        ):
+            ViewPreprocessor(MEAN, STD, **options)(dict(data), training=True)

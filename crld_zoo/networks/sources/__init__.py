@@ -260,7 +260,8 @@ def _checked(network: nn.Module, spec: NetworkSpec) -> nn.Module:
             f'{spec.name} takes images of one channel; images here have three: build it with in_channels=3'
         )
     given = _output(network, spec.size)
-    if given is not None and not (isinstance(given, Tensor) and given.dim() == 2):
+    dims = 4 if getattr(network, 'is_dense', False) else 2
+    if given is not None and not (isinstance(given, Tensor) and given.dim() == dims):
         shape = tuple(given.shape) if isinstance(given, Tensor) else f'{type(given).__name__} of {len(given)}'
         raise InputError(
             f'{spec.name} gives {shape} for a batch of two images: a classifier gives one tensor of logits (N, K); '

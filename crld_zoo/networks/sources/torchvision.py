@@ -1,4 +1,4 @@
-"""Classifiers of torchvision."""
+"""Classifiers and segmentation networks of torchvision."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def resolve(name: str, num_classes: int | None) -> NetworkSpec:
     from torchvision import models
 
     architecture, _, tag = name.partition('.')
-    if architecture not in names():
+    dense = architecture in models.list_models(models.segmentation)
+    if architecture not in names() and not dense:
         raise UnknownNameError(
             f"torchvision has no classifier '{architecture}' ({nearest_names(architecture, names())})"
         )
@@ -32,6 +33,18 @@ def resolve(name: str, num_classes: int | None) -> NetworkSpec:
             f"torchvision has no weights '{tag}' for {architecture} ({nearest_names(tag, known.__members__)})"
         )
     weights = known[tag] if tag else known.DEFAULT
+    if dense:
+        preset, classes = weights.transforms(), num_classes or len(weights.meta['categories'])
+        config = dict(type='TorchvisionSegmenter', model_name=architecture, num_classes=classes)
+        if tag and not architecture.startswith('lraspp'):
+            config['aux_loss'] = True  # its weights have that head
+        return NetworkSpec(
+            f'torchvision::{architecture}.{weights.name}',
+            config,
+            mean=in_bytes(preset.mean),
+            std=in_bytes(preset.std),
+            weights=weights.url,
+        )
     # These weights were made for inputs of -1 to 1, to which torchvision's `transform_input` brings them a second time.
     transforms = 'transform_input' in inspect.signature(_network_class(architecture)).parameters
     preset, classes = weights.transforms(), num_classes or len(weights.meta['categories'])
