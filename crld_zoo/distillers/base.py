@@ -460,6 +460,8 @@ def check_held(decorator: Distiller, distiller: object) -> None:
         why = 'its losses have gradients of their own'
     elif decorator.needs_logits and not distiller.reads_logits:
         why = 'it compares no logits'
+    elif decorator.needs_logits and distiller.needs_images:
+        why = 'it differentiates the logits that the networks gave, not others made of them'
     else:
         return
     raise InputError(

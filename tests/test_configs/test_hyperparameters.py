@@ -58,6 +58,8 @@ CIFAR = {
     'ofd': dict(taps=('stage1:pre', 'stage2:pre', 'stage3:pre'), ce_weight=1, kd_weight=1e-3),
     'reviewkd': dict(warmup=20, taps=('stage1', 'stage2', 'stage3', 'embedding'), ce_weight=1),
     'ctkd': dict(ce_weight=0.1, kd_weight=0.9),
+    'cmkd': dict(ce_weight=1, kd_weight=1),
+    'kdiga': dict(lambda_=0.1, temperature=1, ce_weight=1, kd_weight=1),
     'simkd': dict(taps=('last_map',), ce_weight=0, kd_weight=1),
     'deepkd': dict(temperature=4, alpha=1, rest_weight='one', warmup=20, ce_weight=1, kd_weight=1),
 }

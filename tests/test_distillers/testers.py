@@ -228,7 +228,8 @@ def _prediction(leaves: dict[str, Tensor], samples: Tensor) -> Prediction:
     if images is not None:  # the logits depend on the images, and not in a straight line
         pixels = images.flatten(1)
         weight = torch.linspace(-1, 1, pixels.shape[1] * logits.shape[1], dtype=pixels.dtype).sin()
-        logits = logits + (pixels @ weight.view(-1, logits.shape[1])).tanh().to(logits.dtype)
+        with torch.autocast('cpu', enabled=False):  # this is the network: how it rounds is no matter of the distiller
+            logits = logits + (pixels @ weight.view(-1, logits.shape[1])).tanh()
     for tap, leaf in leaves.items():
         if tap.startswith('class_maps'):  # the logits are their mean
             features[tap] = logits[:, :, None, None] + (leaf - leaf.mean((2, 3), keepdim=True))

@@ -110,7 +110,7 @@ class CRLD(Decorator):
             (student[s], teacher[t])
             for s, t in (('weak', 'weak'), ('strong', 'strong'), ('strong', 'weak'), ('weak', 'strong'))
         ]
-        if not self.per_sample:
+        if not self.per_sample or self.needs_images:  # stacked images are not those that the logits were made of
             return tuple(self.distiller.pair(s, t, target) for s, t in pairs)
         students, teachers = zip(*pairs, strict=True)
         # One call on four times the batch: as many kernels as one pair has.
@@ -118,14 +118,10 @@ class CRLD(Decorator):
 
 
 def _stack(predictions: tuple[Prediction, ...]) -> Prediction:
-    def stacked(tensors: list[Tensor | None]) -> Tensor | None:
-        return None if tensors[0] is None else torch.cat(tensors)
-
     # Autocast only stacks its own type and fp32; a teacher may be of another.
     with torch.autocast(predictions[0].logits.device.type, enabled=False):
         return Prediction(
             logits=torch.cat([p.logits for p in predictions]),
             features={tap: torch.cat([p.features[tap] for p in predictions]) for tap in predictions[0].features},
-            images=stacked([p.images for p in predictions]),
-            samples=stacked([p.samples for p in predictions]),
+            samples=None if predictions[0].samples is None else torch.cat([p.samples for p in predictions]),
         )

@@ -1,0 +1,3 @@
+"""CMKD with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='CMKD')

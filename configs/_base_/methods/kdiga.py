@@ -1,0 +1,3 @@
+"""KDIGA with the hyperparameters of CIFAR-100."""
+
+distiller = dict(type='KDIGA')

@@ -1,0 +1,18 @@
+"""CMKD, ResNet32x4 -> ResNet8x4 on CIFAR-100.
+
+Source: arXiv 2410.06561; no code is public.
+Deviation: a reading of the abstract; weights, soft ranks and the schedule are ours.
+Published top-1: none recorded here.
+
+python tools/train.py configs/cmkd/cmkd_r32x4_r8x4_cifar100.py
+"""
+
+_base_ = [
+    '../_base_/pairs/r32x4_r8x4_cifar100.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+    '../_base_/methods/cmkd.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(distiller=_base_.distiller)
