@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from mmengine.registry import DefaultScope
 from torch import Tensor
 
 from crld_zoo.checkpoint_files import read_checkpoint
@@ -22,12 +21,11 @@ from crld_zoo.engine.preemption import stopping_in_order
 from crld_zoo.errors import InputError
 from crld_zoo.evaluation.functional import measure
 from crld_zoo.files import write_atomically
-from crld_zoo.registry import MODELS
 
 from .compare_file import CONFIG_FILE, RESULTS_FILE, RUN_RECORD, read_record, write_json
 from .guard import main_guard
 from .profile import count_flops
-from .student import Student, load_student
+from .student import Student, build_teacher, load_student
 from .train import run_train
 
 TEACHERS = '.teachers'
@@ -113,22 +111,14 @@ def teacher_logits(config: dict | str | None, student: Student, labels: Tensor, 
     """
     if config is None:
         return None
-    from crld_zoo.models import Distillation  # noqa: F401  registers
-
-    named = isinstance(config, dict) and ('model' in config or 'teachers' in config)
-    options = {key: value for key, value in (config if named else dict(model=config)).items() if key != 'compile'}
-    with DefaultScope.overwrite_default_scope('crld_zoo'):
-        teacher = MODELS.build({'type': 'Teacher', **options})
-    teacher.check_classes(len(student.classes))
+    teacher = build_teacher(config, student)
     normalization = [getattr(student.preprocessor, name, None) for name in ('mean', 'std')]
     normalization = [value.flatten().tolist() if isinstance(value, Tensor) else value for value in normalization]
-    teacher.match_input(*normalization)
     digest = hashlib.sha256(f'{teacher.fingerprint()} {normalization} {student.config.test_dataloader}'.encode())
     digest.update(labels.numpy().tobytes())
     path = folder / f'{digest.hexdigest()[:32]}.pth'
     with contextlib.suppress(InputError):  # not there, or damaged: computed again
         return read_checkpoint(path)['logits']
-    teacher = teacher.to(next(student.network.parameters()).device).eval()
     logits = torch.cat(
         [teacher(student.normalize(images)).float().cpu() for images, _ in student.held_out(split='test')]
     )

@@ -24,11 +24,14 @@ from crld_zoo.engine.publish import BEST_STUDENT, STUDENT_CONFIG
 from crld_zoo.engine.randomness import seeded_loader
 from crld_zoo.errors import InputError, MissingFileError, UnknownNameError, nearest_names
 from crld_zoo.evaluation.functional import calibration_bins, class_similarity, measure
-from crld_zoo.registry import DATASETS, DISTILLERS, MODELS
+from crld_zoo.registry import DATASETS, DISTILLERS
 from crld_zoo.version import __version__
 
+from .compare_file import flat_config, read_record
+from .compare_run import images_per_second
 from .export import required
-from .student import Student, load_student, log_to_stderr
+from .profile import count_flops
+from .student import Student, build_teacher, load_student, log_to_stderr
 
 PAIRS, IMAGES_A_PAIR, CLASSES_SHOWN = 8, 6, 20
 BINS = 15
@@ -273,7 +276,9 @@ def _rows(folders: Sequence[Folder], students: Sequence[Student]) -> dict[str, l
                 )
             differ = sorted(
                 key
-                for key, value in (_flat(reference.config).items() ^ _flat(student.config).items())
+                for key, value in (
+                    flat_config(reference.config.to_dict()).items() ^ flat_config(student.config.to_dict()).items()
+                )
                 if not key.startswith(_SAME_RUN)
             )
             if differ:
@@ -282,16 +287,6 @@ def _rows(folders: Sequence[Folder], students: Sequence[Student]) -> dict[str, l
                     f'{", ".join(dict.fromkeys(differ))}: rename one of the folders.'
                 )
     return rows
-
-
-def _flat(config: Mapping, prefix: str = '') -> dict[str, str]:
-    flat = {}
-    for key, value in (config.to_dict() if isinstance(config, Config) else config).items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f'{prefix}{key}.')
-        else:
-            flat[prefix + key] = repr(value)
-    return flat
 
 
 def _seed(cfg: Config) -> int:
@@ -377,8 +372,22 @@ def _run(folder: Folder, student: Student, logits: Tensor, teacher: Tensor | Non
         history=read_history(folder.path, 'epoch' if by_epoch else 'iteration'),
         last=last,
         best=best,
+        best_on_test=student.config.get('val_dataloader') == student.config.get('test_dataloader'),
+        costs=dict(
+            seconds=(read_record(folder.path) or {}).get('seconds'),
+            images_per_second=images_per_second(folder.path),
+            parameters=sum(parameter.numel() for parameter in student.network.parameters()),
+            flops=_flops(student),
+        ),
         predicted=predicted.numpy(),
         bins=tuple(part.numpy() for part in calibration_bins(confidence, predicted == test.labels, bins=BINS)),
+    )
+
+
+def _flops(student: Student) -> int:
+    """Floating-point operations of one image."""
+    return count_flops(
+        student.network, torch.zeros(1, 3, *student.size, device=next(student.network.parameters()).device)
     )
 
 
@@ -427,16 +436,13 @@ def _images(student: Student, numbers: Sequence[int], split: str) -> dict[int, n
     return dict(zip(numbers, images.numpy(), strict=True))
 
 
-def _teacher_config(student: Student) -> dict | None:
+def _teacher_config(student: Student) -> dict | str | None:
     """What the teacher of a run is built from, None where it has none."""
     teacher = student.config.model.get('teacher')
     if not teacher:
         return None
     teacher = teacher.to_dict() if isinstance(teacher, ConfigDict) else teacher
-    if not isinstance(teacher, dict) or not teacher.keys() & {'model', 'teachers'}:
-        teacher = dict(model=teacher)
-    teacher = {name: value for name, value in teacher.items() if name not in ('cache', 'compile')}
-    return {'type': 'Teacher', **teacher}
+    return {name: value for name, value in teacher.items() if name != 'cache'} if isinstance(teacher, dict) else teacher
 
 
 class _Teachers:
@@ -455,17 +461,11 @@ class _Teachers:
         key = self._key(student)
         if config is None or key in self._found:
             return
-        from crld_zoo.models import Distillation  # noqa: F401  registers
-
         try:
-            with DefaultScope.overwrite_default_scope('crld_zoo'):
-                teacher = MODELS.build(config)
+            teacher = build_teacher(config, student)
         except MissingFileError as error:
             self.notes.append(f'A teacher is not there, and what it would say is left out: {error}')
             return
-        teacher.check_classes(len(student.classes))
-        teacher.match_input(*(getattr(student.preprocessor, name, None) for name in ('mean', 'std')))
-        teacher = teacher.to(next(student.network.parameters()).device).eval()
         _say(f'{getattr(teacher, "name", "the teacher")} on the test set')
         with torch.no_grad():
             probe = student.normalize(next(iter(student.held_out([0, 1], self.test.split)))[0])

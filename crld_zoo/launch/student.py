@@ -254,6 +254,31 @@ class Student:
         return 1.0
 
 
+def build_teacher(config: dict | str, student: Student) -> nn.Module:
+    """A teacher with its weights, for the images that a student normalizes, on its device.
+
+    Args:
+        config: As ``model.teacher`` of a run; whether it is compiled or cached does not count.
+        student: The student.
+
+    Raises:
+        MissingFileError: Its weights are not there.
+        InputError: It has other classes than the student.
+    """
+    from crld_zoo.models import Distillation  # noqa: F401  registers
+
+    named = isinstance(config, dict) and ('model' in config or 'teachers' in config)
+    options = dict(config) if named else dict(model=config)
+    with DefaultScope.overwrite_default_scope('crld_zoo'):
+        teacher = MODELS.build(
+            {'type': 'Teacher', **{key: value for key, value in options.items() if key not in ('compile', 'cache')}}
+        )
+    teacher.check_classes(len(student.classes))
+    normalization = [getattr(student.preprocessor, name, None) for name in ('mean', 'std')]
+    teacher.match_input(*(value.flatten().tolist() if isinstance(value, Tensor) else value for value in normalization))
+    return teacher.to(next(student.network.parameters()).device).eval()
+
+
 def log_to_stderr() -> None:
     """Keep the log out of what a command prints."""
     for handler in MMLogger.get_current_instance().handlers:

@@ -28,14 +28,14 @@ figure { margin: 12px 0 18px; }
 figure > img { max-width: 100%; height: auto; display: block; }
 figcaption { font-size: 13px; color: var(--soft); margin-top: 4px; max-width: 95ch; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-size: 13.5px; font-variant-numeric: tabular-nums; margin: 10px 0; }
-th, td { padding: 6px 12px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
+table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; margin: 10px 0; }
+th, td { padding: 6px 9px; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 thead th { background: var(--tint); border-bottom: 2px solid #d1d5db; vertical-align: bottom; padding: 0; }
 th:first-child, td:first-child { text-align: left; }
 tbody tr:hover { background: var(--tint); }
-thead button { all: unset; cursor: pointer; display: block; padding: 7px 11px; font-weight: 600; }
+thead button { all: unset; cursor: pointer; display: block; padding: 7px 9px; font-weight: 600; }
 thead button:focus-visible { outline: 2px solid var(--accent); outline-offset: -2px; }
-thead button::after { content: "\\2195"; color: #9ca3af; margin-left: 5px; font-weight: 400; }
+thead button::after { content: "\\2195"; color: #9ca3af; margin-left: 3px; font-weight: 400; }
 th[aria-sort=ascending] button::after { content: "\\2191"; color: var(--accent); }
 th[aria-sort=descending] button::after { content: "\\2193"; color: var(--accent); }
 td.best { font-weight: 700; }

@@ -18,14 +18,22 @@ from . import figures, markup
 from .confusions import Change, class_accuracy
 from .history import History
 from .markup import Cell, Section
+from .statistics import Difference
+from .table import KINDS, Summary, summarize
 
-MEASURES = {  # of crld_zoo.evaluation.measure: title, factor, digits, whether larger is better
+_MEASURES = {  # of crld_zoo.evaluation.measure: title, factor, digits, whether larger is better
     'top1': ('top-1 %', 1, 2, True),
     'top5': ('top-5 %', 1, 2, True),
     'ece': ('ECE %', 100, 2, False),
     'nll': ('NLL', 1, 3, False),
-    'agreement': ('agreement %', 1, 2, True),
-    'kl': ('KL to teacher', 1, 3, False),
+    'agreement': ('agrees %', 1, 2, True),
+    'kl': ('KL', 1, 3, False),
+}
+_COSTS = {
+    'parameters': ('parameters', 1, 0, False),
+    'flops': ('MFLOPs', 1e-6, 1, False),
+    'images_per_second': ('images/s', 1, 0, True),
+    'seconds': ('seconds', 1, 0, False),
 }
 _STUDENTS_A_MAP = 4  # columns beside the teacher's that a page can show
 
@@ -43,6 +51,9 @@ class Run(NamedTuple):
         history: Its curves.
         last: What :func:`crld_zoo.evaluation.measure` gives of the last checkpoint.
         best: The same of the best one, None where none was kept.
+        best_on_test: Whether the best was chosen on the test set itself.
+        costs: ``seconds`` and ``images_per_second`` of the training, ``parameters``, ``flops`` of one image; None where
+            unknown.
         predicted: The classes that the last checkpoint gives, ``(M,)``.
         bins: Its reliability, as :func:`crld_zoo.evaluation.functional.calibration_bins` gives it, arrays.
     """
@@ -56,6 +67,8 @@ class Run(NamedTuple):
     history: History
     last: Mapping
     best: Mapping | None
+    best_on_test: bool
+    costs: Mapping
     predicted: np.ndarray
     bins: tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -164,47 +177,101 @@ def _lead(report: Report) -> str:
 
 
 def _table(report: Report, drawn: dict) -> Section:
-    last = _measures(report, {row.name: [run.last for run in row.runs] for row in report.rows}, report.teacher)
-    text = (
-        'Click a title to sort. Agreement and KL: with the row’s teacher, or the first of the others where it has none.'
+    html = (
+        '<h3>Last epoch</h3>'
+        + markup.paragraph(
+            f'Click a title to sort. “− {report.baseline}” is the difference of the top-1 at equal seeds with half of '
+            'its 95 % interval (Student’s t). “Agrees” and KL (teacher to student, nats) are with the row’s teacher, '
+            'or the first of the others where it has none.'
+        )
+        + _measures(report, 'last')
     )
-    html = '<h3>Last epoch</h3>' + markup.paragraph(text) + last
     if any(run.best for row in report.rows for run in row.runs):
-        best = _measures(report, {row.name: [run.best for run in row.runs] for row in report.rows}, None)
-        text = 'Each run at its best epoch on the set that it validated on; where that is the test set, it flatters.'
-        html += '<h3>Best epoch</h3>' + markup.paragraph(text) + best
+        on_test = any(run.best_on_test for row in report.rows for run in row.runs)
+        text = 'Each run at its best epoch, chosen on the test set itself: it flatters.'
+        text = text if on_test else 'Each run at its best epoch, chosen on a validation set.'
+        html += '<h3>Best epoch</h3>' + markup.paragraph(text) + _measures(report, 'best')
+    text = 'Of one image, a multiplication and an addition are two; seconds and images/s are those of the training.'
+    html += '<h3>Cost</h3>' + markup.paragraph(text) + _costs(report)
     return Section('Results', 'results', lambda pngs: html)
 
 
-def _measures(report: Report, measured: Mapping[str, Sequence[Mapping | None]], teacher: Mapping | None) -> str:
-    names = [name for name in MEASURES if any(run and name in run for runs in measured.values() for run in runs)]
+def _summaries(report: Report) -> dict[str, Summary]:
+    results = [
+        dict(
+            {f'{kind}_{name}': value for kind in KINDS for name, value in (getattr(run, kind) or {}).items()},
+            **run.costs,
+            row=row.name,
+            seed=run.seed,
+        )
+        for row in report.rows
+        for run in row.runs
+    ]
+    return {summary.row: summary for summary in summarize(results, report.baseline)}
+
+
+def _measures(report: Report, kind: str) -> str:
+    summaries = _summaries(report)
+    names = [name for name in _MEASURES if any(f'{kind}_{name}' in own.values for own in summaries.values())]
+    compared = len(report.rows) > 1
     columns = [('row', False), ('seeds', True), (f'{report.rows[0].runs[0].history.unit}s', True)]
-    columns += [(MEASURES[name][0], MEASURES[name][3]) for name in names]
+    measured = len(columns)
+    columns += [(_MEASURES[name][0], _MEASURES[name][3]) for name in names]
     lines = []
     for row in report.rows:
         done = sorted({run.done for run in row.runs})
         shown = ' to '.join(str(number) for number in dict.fromkeys((done[0], done[-1])))
         line = [Cell(row.name, row.name), Cell(str(len(row.runs)), len(row.runs)), Cell(shown, done[-1])]
-        lines.append(line + [_mean_cell([run and run.get(name) for run in measured[row.name]], name) for name in names])
-    for column, (_, larger) in enumerate(columns[3:], 3):
+        own = summaries[row.name]
+        lines.append(line + [_mean_cell(own.values.get(f'{kind}_{name}'), _MEASURES[name]) for name in names])
+    for column, (_, larger) in enumerate(columns[measured:], measured):
         values = [line[column].value for line in lines if line[column].value is not None]
         if len(values) > 1:
             best = max(values) if larger else min(values)
             for line in lines:
                 line[column] = line[column]._replace(best=line[column].value == best)
-    if teacher is not None:
-        own = [_mean_cell([teacher.get(name)], name) for name in names]
+    if report.teacher is not None and kind == 'last':
+        own = [
+            _mean_cell((report.teacher[name], None) if name in report.teacher else None, _MEASURES[name])
+            for name in names
+        ]
         lines.append([Cell('teacher', 'teacher'), Cell('-', None), Cell('-', None), *own])
+    if compared:  # after the accuracy that it is a difference of
+        columns.insert(measured + 1, (f'− {report.baseline}', True))
+        for line in lines:
+            own = summaries.get(line[0].text)
+            line.insert(measured + 1, _difference_cell(own and own.differences.get(f'{kind}_top1'), own))
     return markup.table(columns, lines)
 
 
-def _mean_cell(values: Sequence[float | None], measure: str) -> Cell:
-    if any(value is None for value in values):
+def _costs(report: Report) -> str:
+    summaries = _summaries(report)
+    names = [name for name in _COSTS if any(name in own.values for own in summaries.values())]
+    lines = [
+        [Cell(row, row), *(_mean_cell(_constant(own.values.get(name)), _COSTS[name]) for name in names)]
+        for row, own in summaries.items()
+    ]
+    return markup.table([('row', False), *((_COSTS[name][0], _COSTS[name][3]) for name in names)], lines)
+
+
+def _constant(value: tuple[float, float | None] | None) -> tuple[float, float | None] | None:
+    return (value[0], None) if value and value[1] == 0 else value
+
+
+def _mean_cell(value: tuple[float, float | None] | None, form: tuple[str, float, int, bool]) -> Cell:
+    if value is None:
         return Cell('-', None)
-    _, factor, digits, _ = MEASURES[measure]
-    scaled = factor * np.array(values, dtype=float)
-    deviation = f' ± {scaled.std(ddof=1):.{digits}f}' if len(scaled) > 1 else ''
-    return Cell(f'{scaled.mean():.{digits}f}{deviation}', float(scaled.mean()))
+    (mean, deviation), (_, factor, digits, _) = value, form
+    margin = '' if deviation is None else f' ± {factor * deviation:,.{digits}f}'
+    return Cell(f'{factor * mean:,.{digits}f}{margin}', factor * mean)
+
+
+def _difference_cell(difference: Difference | None, own: Summary | None) -> Cell:
+    if difference is None or own is None:
+        return Cell('-', None)
+    margin = '' if difference.margin is None else f' ± {difference.margin:.2f}'
+    fewer = f' ({difference.seeds} seeds)' if difference.seeds < own.seeds else ''
+    return Cell(f'{difference.mean:+.2f}{margin}{fewer}', difference.mean)
 
 
 def _colors(report: Report) -> dict[str, str]:
