@@ -13,9 +13,13 @@ DISTILLERS = dict(
     RRD=dict(type='RRD', nce_k=16, feat_dim=8),
     IKL=dict(type='IKL', class_table=True, warmup=3),
     CTKD=dict(type='CTKD', distiller=dict(type='KD')),
+    USKD=dict(type='USKD', tap='stage2'),
+    SSKDHead=dict(type='SSKDHead'),
+    SSKD=dict(type='SSKD', head='random'),
     CRLD=dict(type='CRLD', distiller=dict(type='CRD', nce_k=8, feat_dim=8)),
 )
 VIEW = [dict(type='RandomCrop', size=16, padding=2), dict(type='RandomFlip')]
+ROTATED = dict(of='weak', operations=[dict(type='Rotations')])
 
 
 def with_distiller(cfg: Config, distiller: dict) -> Config:
@@ -26,7 +30,10 @@ def with_distiller(cfg: Config, distiller: dict) -> Config:
         teacher=dict(model='crld_zoo::resnet8', num_classes=3, checkpoint='random'),
         distiller=distiller,
         data_preprocessor=dict(
-            type='ViewPreprocessor', mean=[128.0] * 3, std=[60.0] * 3, views=dict(weak=VIEW, strong=VIEW)
+            type='ViewPreprocessor',
+            mean=[128.0] * 3,
+            std=[60.0] * 3,
+            views=dict(weak=VIEW, strong=VIEW, rotated=ROTATED),
         ),
     )
     cfg.train_dataloader.dataset = dict(type='SyntheticImages', num_images=20, num_classes=3, size=16)
