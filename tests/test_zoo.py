@@ -12,6 +12,7 @@ import pytest
 
 from crld_zoo.config_files import read_config
 from crld_zoo.launch.catalog import KINDS, catalog
+from crld_zoo.launch.methods import published
 from crld_zoo.registry import DISTILLERS
 
 DISTILLERS.import_from_location()
@@ -90,6 +91,15 @@ def test_a_part_that_is_missing_or_empty_is_noticed(root, tmp_path, file, part, 
     else:
         (tmp_path / file).write_text(left, encoding='utf-8')
     assert missing_parts(tmp_path, 'DKD', 'dkd') == [part]
+
+
+@pytest.mark.parametrize('name', sorted(METHODS))
+def test_the_table_of_the_readme_is_the_one_of_the_command(root, name):
+    row = re.search(rf'^\| `{name}` \|.*$', (root / 'README.md').read_text(encoding='utf-8'), re.MULTILINE)[0]
+    _, _, _, paper, _, cifar, imagenet, _ = (cell.strip() for cell in row.split('|'))
+    paper = re.sub(r'\[(.*)\]\(https://arxiv.org/abs/\1\)', r'\1', paper)
+    told = (paper, cifar.removesuffix(' (on KD)'), imagenet)
+    assert told == published(name, METHODS[name], root / 'configs')
 
 
 @pytest.mark.parametrize('kind', KINDS)

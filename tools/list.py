@@ -1,4 +1,4 @@
-"""List what the zoo has: distillers, decorators, view operations, models, data sets, configs."""
+"""List what the zoo has: distillers, decorators, view operations, models, data sets, configs; methods as a table."""
 
 from crld_zoo.launch import main_guard
 from crld_zoo.launch.listing import main

@@ -31,7 +31,7 @@ def catalog(kind: str, configs: Path) -> dict[str, str]:
         UnknownNameError: There is no such kind.
     """
     if kind not in KINDS:
-        raise UnknownNameError(f"there is no list of '{kind}' ({nearest_names(kind, KINDS)}).")
+        raise UnknownNameError(f"there is no list of '{kind}' ({nearest_names(kind, (*KINDS, 'methods'))}).")
     if kind == 'configs':
         return {
             config_name(path, configs): _first_line(ast.get_docstring(ast.parse(path.read_text())))

@@ -238,7 +238,7 @@ class IKL(PairDistiller):
 
 @DISTILLERS.register_module()
 class GKL(IKL):
-    """:class:`IKL` with a power of the weights, normalized over the batch (GKL; Cui et al., 2025).
+    """:class:`IKL` with a power of the weights, normalized over the batch (GKL; Cui et al., arXiv 2503.08038).
 
     The power and ``T2`` are our choice. On several processes the batch is that of each process.
 

@@ -1,4 +1,4 @@
-"""Local dense relational logit distillation (LDRLD; Xu et al., ICCV 2025)."""
+"""Local dense relational logit distillation (LDRLD; Xu et al., ICCV 2025, arXiv 2507.15911)."""
 
 from __future__ import annotations
 
