@@ -41,7 +41,7 @@ class Method(NamedTuple):
         kind: ``'logits'``, ``'features'`` or ``'decorator'``.
         views: The views that the networks run on.
         taps: What it reads inside of the student, and of the teacher where that differs.
-        state: What it trains and what it remembers, beside the student.
+        state: What it trains and what else it keeps, beside the student.
         paper: An arXiv number, or the conference and year; ``'-'`` where none is known.
         cifar100: Published top-1 on the pairs :data:`CIFAR100`; of a decorator, around KD.
         imagenet: The same on :data:`IMAGENET`.
@@ -159,8 +159,11 @@ def _default(name: str, distiller: type[Distiller]) -> Config:
 
 
 def _needs(cfg: Config) -> tuple[str, str, str]:
-    """Views, taps and state of a distiller, built for a small student and teacher."""
-    model, distiller = cfg.model, DISTILLERS.build(cfg.model.distiller)
+    """Views, taps and state of a distiller, built for small networks without what other runs leave."""
+    model, options = cfg.model, cfg.model.distiller
+    distiller = DISTILLERS.build(
+        {key: 'random' if str(value).startswith('work_dirs/') else value for key, value in options.items()}
+    )
     of_cifar = isinstance(model.student, dict) and model.student.get('num_classes') == _CLASSES
     teacher = dict(model=f'crld_zoo::{"resnet8" if of_cifar else "resnet18_cifar"}', num_classes=_CLASSES)
     with _quiet():
@@ -176,14 +179,14 @@ def _needs(cfg: Config) -> tuple[str, str, str]:
     if distiller.overrides('connect'):
         labels = torch.arange(2 * _CLASSES) % _CLASSES
         distiller.connect(TrainingData(len(labels), _CLASSES, labels))
-    trained = {name.split('.')[0] for name, _ in distiller.named_parameters()}
+    trained = {name.split('.')[0] for name, value in distiller.named_parameters() if value.requires_grad}
     kept = dict.fromkeys(name.split('.')[0] for name in distiller.state_dict())
     held = {'distiller', 'distillers'}
     state = [
         f'{verb} {", ".join(names)}'
         for verb, names in (
             ('trains', [name for name in kept if name in trained - held]),
-            ('remembers', [name for name in kept if name not in trained | held]),
+            ('keeps', [name for name in kept if name not in trained | held]),
         )
         if names
     ]

@@ -49,7 +49,7 @@ NETWORKS = {
     'pit-t': 'pit_ti',
     'pvt-t': 'pcpvt',
 }
-DATASETS = ('voc', 'cifar100', 'tiny_imagenet', 'imagenet', 'digits', 'folder')
+DATASETS = ('voc', 'cifar100', 'tiny_imagenet', 'imagenet', 'digits', 'folder', 'few_labels')
 NAME = re.compile(
     rf'(?P<method>{"|".join(METHODS)})(?:\+(?P<decorator>{"|".join(DECORATORS)}))?'
     rf'(?:_(?P<teacher>[^_]+))?_(?P<student>(?!tiny_)[^_]+)_(?P<dataset>{"|".join(DATASETS)})'
@@ -144,6 +144,11 @@ def test_nothing_is_inherited_from_outside(path):
                 assert (path.parent / base).resolve().is_relative_to(CONFIGS)
                 assert (path.parent / base).is_file()
     assert ast.get_docstring(ast.parse(path.read_text(encoding='utf-8')))
+
+
+@pytest.mark.parametrize('path', sorted((CONFIGS / '_base_' / 'pairs').glob('*.py')), ids=lambda path: path.stem)
+def test_a_pair_says_which_one_it_is(path):
+    assert Config.fromfile(path).pair == path.stem
 
 
 def test_every_base_is_used():

@@ -1,5 +1,6 @@
 """BiT-ResNet152x2 -> BiT-ResNet50 on ImageNet. The teacher has timm's weights, which are downloaded."""
 
+pair = 'bit-r152x2_bit-r50_imagenet'
 model = dict(
     type='Distillation',
     student=dict(model='timm::resnetv2_50x1_bit', num_classes=1000),
