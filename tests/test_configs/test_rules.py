@@ -138,7 +138,7 @@ def test_no_default_is_repeated(name):
 @pytest.mark.parametrize('path', sorted(CONFIGS.rglob('*.py')), ids=lambda path: str(path.relative_to(CONFIGS)))
 def test_nothing_is_inherited_from_outside(path):
     for line in (node for node in ast.parse(path.read_text(encoding='utf-8')).body if isinstance(node, ast.Assign)):
-        if line.targets[0].id == '_base_':
+        if getattr(line.targets[0], 'id', None) == '_base_':
             bases = ast.literal_eval(line.value)
             for base in [bases] if isinstance(bases, str) else bases:
                 assert (path.parent / base).resolve().is_relative_to(CONFIGS)
