@@ -1,6 +1,7 @@
 """DeepLabV3-ResNet101 -> LR-ASPP-MobileNetV3 on Pascal VOC. The weights are torchvision's, which are downloaded: all
 of the teacher's, the student's backbone."""
 
+pair = 'dl3-r101_lraspp-mbv3_voc'
 model = dict(
     type='Distillation',
     student=dict(
