@@ -207,7 +207,8 @@ def _summaries(report: Report) -> dict[str, Summary]:
         for row in report.rows
         for run in row.runs
     ]
-    return {summary.row: summary for summary in summarize(results, report.baseline)}
+    references = {row.name: report.baseline for row in report.rows if row.name != report.baseline}
+    return {summary.row: summary for summary in summarize(results, references)}
 
 
 def _measures(report: Report, kind: str) -> str:
