@@ -25,6 +25,7 @@ from .compare_file import (
     Comparison,
     Run,
     check_unchanged,
+    has_trained,
     read_comparison,
     read_json,
     write_json,
@@ -226,7 +227,7 @@ def plan(comparison: Comparison) -> list[str]:
         check_unchanged(run)
         if (run.folder / RESULTS_FILE).is_file():
             state = 'done'
-        elif any(run.folder.glob('*.pth')):
+        elif has_trained(run):
             state = 'to go on'
         else:
             state = 'to train'

@@ -168,19 +168,31 @@ def _is_free(key: str) -> bool:
 
 
 def check_unchanged(run: Run) -> None:
-    """See that what a run's folder holds was made with its config.
+    """See that what a run's folder holds was made with its config; where nothing was saved yet, all is well.
 
     Raises:
-        InputError: It was made with another; what differs is said.
+        InputError: It was made with another, and what differs; or by something else than a comparison.
     """
+    if not has_trained(run) and not (run.folder / RESULTS_FILE).is_file():
+        return
     record = read_record(run.folder)
-    changes = [] if record is None else differences(record['config'], flat_config(run.config.to_dict()))
+    if record is None:
+        raise InputError(
+            f'{run.folder} holds a training that is not of a comparison: give the row a new name, or the comparison '
+            'another work directory (--work-dir).'
+        )
+    changes = differences(record['config'], flat_config(run.config.to_dict()))
     if changes:
         shown = '; '.join(changes[:5]) + (f'; and {len(changes) - 5} more' if len(changes) > 5 else '')
         raise InputError(
             f'{run.folder} was trained with another config than {run.name} has now ({shown}): give the row a new name, '
             'take the old values back, or delete that folder.'
         )
+
+
+def has_trained(run: Run) -> bool:
+    """Whether there is something to go on from."""
+    return any(run.folder.glob('*.pth'))
 
 
 def write_record(run: Run) -> None:

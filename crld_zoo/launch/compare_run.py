@@ -130,14 +130,21 @@ def teacher_logits(config: dict | str | None, student: Student, labels: Tensor, 
 
 @contextlib.contextmanager
 def _counting_seconds(folder: Path) -> Iterator[None]:
-    """Add to the record of a run how long it trained, however that ends."""
+    """Add to the record of a run how long it trained, to its end or until it was told to stop."""
     start = time.perf_counter()
     try:
         yield
-    finally:
-        record = read_record(folder)
-        record['seconds'] += time.perf_counter() - start
-        write_json(record, folder / RUN_RECORD)
+    except InputError:  # another process trains in this folder, perhaps, and the record is its own
+        raise
+    except BaseException:
+        _add_seconds(folder, time.perf_counter() - start)
+        raise
+    _add_seconds(folder, time.perf_counter() - start)
+
+
+def _add_seconds(folder: Path, seconds: float) -> None:
+    record = read_record(folder)
+    write_json(record | dict(seconds=record['seconds'] + seconds), folder / RUN_RECORD)
 
 
 if __name__ == '__main__':

@@ -106,6 +106,23 @@ def test_a_signal_stops_the_runs_in_order_and_the_same_command_goes_on(fake, row
     assert len(compare(comparison, LocalProcesses(2), poll=0.05).results) == 2
 
 
+def test_the_keyboard_stops_the_runs_in_order_too(fake, rows):
+    comparison = read(rows('slow'))
+    folder = comparison.runs[0].folder
+
+    def tell():
+        while not (folder / 'ready').exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    teller = threading.Thread(target=tell)
+    teller.start()
+    with pytest.raises(KeyboardInterrupt), stopping_in_order():
+        compare(comparison, LocalProcesses(1), poll=0.05)
+    teller.join()
+    assert (folder / 'saved').exists()
+
+
 def test_a_run_that_was_told_to_stop_by_others_wants_to_go_on(fake, rows):
     path = rows('slow', 'good')
     ready = path.with_name('work') / 'slow' / 'seed_0' / 'ready'

@@ -132,6 +132,10 @@ def test_a_run_of_another_config_is_refused(file, tmp_path):
     (run,) = read_comparison(path, tmp_path / 'work', rows=['KD']).runs
     check_unchanged(run)
     write_record(run)
+    check_unchanged(
+        read_comparison(path, tmp_path / 'work', rows=['KD'], cfg_options={'train_cfg.max_epochs': 9}).runs[0]
+    )
+    (run.folder / 'epoch_1.pth').touch()  # from here on there is something to mix
     check_unchanged(run)
     assert read_record(run.folder)['seed'] == 1
     record = read_record(run.folder)
@@ -150,3 +154,11 @@ def test_our_own_files_are_read(path, tmp_path):
     comparison = read_comparison(path, seeds=[0], cfg_options=here)
     assert set(comparison.reference.values()) <= set(comparison.rows)
     assert len({run.folder for run in comparison.runs}) == len(comparison.runs)
+
+
+def test_a_training_of_somebody_else_is_refused(file, tmp_path):
+    (run, *_) = read_comparison(file(FILE), tmp_path / 'work').runs
+    run.folder.mkdir(parents=True)
+    (run.folder / 'epoch_1.pth').touch()
+    with pytest.raises(InputError, match='holds a training that is not of a comparison'):
+        check_unchanged(run)
