@@ -5,7 +5,7 @@ BIN := .venv/bin
 # `docs` is a folder too: without this line make would find it up to date.
 .PHONY: demo check docs test test-data faults clean
 
-demo: .venv/ready       ## the main job on the sample: a teacher, a baseline, two distilled students, a table
+demo: .venv/ready       ## the main job on the sample: a teacher, a baseline, distilled students, a table, a page of figures
 	$(BIN)/python tools/quickstart.py
 
 check: .venv/ready      ## style, types, the examples of docstrings, the docs, the wheel in an environment of its own

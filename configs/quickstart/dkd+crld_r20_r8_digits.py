@@ -1,4 +1,4 @@
-"""ResNet20 teaches ResNet8 with DKD decorated by CRLD, five labeled digits of each class.
+"""ResNet20 teaches ResNet8 with DKD decorated by CRLD, on few labels and many images.
 
 python tools/train.py configs/quickstart/dkd+crld_r20_r8_digits.py
 """

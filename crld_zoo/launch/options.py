@@ -47,13 +47,20 @@ class ConfigOptions(DictAction):
 
     def __call__(self, parser, namespace, values: Sequence[str], option_string=None) -> None:
         """Parse all that follows the option."""
-        options = dict(getattr(namespace, self.dest, None) or {})
+        setattr(
+            namespace, self.dest, {**(getattr(namespace, self.dest, None) or {}), **self.parse(values, option_string)}
+        )
+
+    @staticmethod
+    def parse(values: Sequence[str], option: str = '--cfg-options') -> dict:
+        """The options that texts mean."""
+        options = {}
         for text in values:
             key, equals, value = text.partition('=')
             if not equals or not key:
-                raise InputError(f"{option_string} takes KEY=VALUE, and '{text}' has no '='.")
+                raise InputError(f"{option} takes KEY=VALUE, and '{text}' has no '='.")
             options[key] = _parse(key, value)
-        setattr(namespace, self.dest, options)
+        return options
 
 
 def _parse(key: str, text: str):

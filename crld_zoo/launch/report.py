@@ -25,6 +25,7 @@ from crld_zoo.engine.randomness import seeded_loader
 from crld_zoo.errors import InputError, MissingFileError, UnknownNameError, nearest_names
 from crld_zoo.evaluation.functional import calibration_bins, class_similarity, measure
 from crld_zoo.registry import DATASETS, DISTILLERS
+from crld_zoo.report.history import TEACHER_NAME
 from crld_zoo.version import __version__
 
 from .compare_file import flat_config, read_record
@@ -59,7 +60,7 @@ class Folder(NamedTuple):
 def find_runs(places: Sequence[str | Path]) -> tuple[list[Folder], list[str]]:
     """The runs that are named, and all in folders that hold runs, as ``tools/compare.py`` leaves them.
 
-    The row of ``<row>/seed_<n>`` is ``<row>``, of any other folder its own name.
+    The row of ``<row>/seed_<n>`` is ``<row>``, of any other folder its own name (``teacher (a run)`` for ``teacher``).
 
     Returns:
         The runs, and a sentence for each run inside a folder that has no finished epoch and is left out.
@@ -88,6 +89,9 @@ def find_runs(places: Sequence[str | Path]) -> tuple[list[Folder], list[str]]:
                 left_out.append(f'{reason}: it is left out.')
                 continue
             row = path.resolve().parent.name if re.fullmatch(r'seed_\d+', path.resolve().name) else path.resolve().name
+            row = (
+                'teacher (a run)' if row == TEACHER_NAME else row
+            )  # which is what the page calls the network that teaches
             found[path.resolve()] = Folder(row, path)
     if not found:
         raise InputError(f'no run in {", ".join(map(str, places))} has a finished epoch: let one end its first.')

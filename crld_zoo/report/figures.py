@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from .history import Band, History, band
+from .history import TEACHER_NAME, Band, History, band
 
 BASELINE, TEACHER = '#6b7280', '#111827'
 _CYCLE = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#8c564b', '#9467bd')
@@ -220,7 +220,7 @@ def similarity_maps(teacher: np.ndarray, students: Mapping[str, np.ndarray]) -> 
     figure = Figure(figsize=(2.45 * columns + 0.7, 5.1), layout='constrained')
     grid = figure.subplots(2, columns, squeeze=False)
     upper = lower = None
-    for axes, (name, own) in zip(grid[0], {'teacher': teacher, **students}.items(), strict=True):
+    for axes, (name, own) in zip(grid[0], {TEACHER_NAME: teacher, **students}.items(), strict=True):
         upper = axes.imshow(own, cmap='RdBu_r', vmin=-1, vmax=1, interpolation='nearest')
         axes.set_title(name)
     for axes, own in zip(grid[1, 1:], differences.values(), strict=True):

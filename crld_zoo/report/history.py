@@ -14,6 +14,9 @@ from crld_zoo.errors import InputError
 SCALARS = 'vis_data/scalars.json'
 """Where MMEngine's ``LocalVisBackend`` writes, in the folder of each start of a run."""
 
+TEACHER_NAME = 'teacher'
+"""What figures and tables call the network that teaches; no row has this name."""
+
 _NO_TERMS = (
     'lr',
     'momentum',

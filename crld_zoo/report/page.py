@@ -16,7 +16,7 @@ from crld_zoo.files import write_atomically
 
 from . import figures, markup
 from .confusions import Change, class_accuracy
-from .history import History
+from .history import TEACHER_NAME, History
 from .markup import Cell, Section
 from .statistics import Difference
 from .table import KINDS, Summary, summarize
@@ -236,7 +236,7 @@ def _measures(report: Report, kind: str) -> str:
             _mean_cell((report.teacher[name], None) if name in report.teacher else None, _MEASURES[name])
             for name in names
         ]
-        lines.append([Cell('teacher', 'teacher'), Cell('-', None), Cell('-', None), *own])
+        lines.append([Cell(TEACHER_NAME, TEACHER_NAME), Cell('-', None), Cell('-', None), *own])
     if compared:  # after the accuracy that it is a difference of
         columns.insert(measured + 1, (f'− {report.baseline}', True))
         for line in lines:
@@ -394,7 +394,7 @@ def _png(image: np.ndarray) -> bytes:
 
 
 def _reliability(report: Report, drawn: dict) -> Section:
-    bins = {} if report.teacher_bins is None else {'teacher': report.teacher_bins}
+    bins = {} if report.teacher_bins is None else {TEACHER_NAME: report.teacher_bins}
     for row in report.rows:
         bins[row.name] = tuple(sum(parts) for parts in zip(*(run.bins for run in row.runs), strict=True))
     drawn['reliability'] = figures.reliability_diagrams(bins)
@@ -412,7 +412,7 @@ def _reliability(report: Report, drawn: dict) -> Section:
 
 
 def _planes(report: Report, drawn: dict) -> Section | None:
-    planes = {} if report.teacher_plane is None else {'teacher': report.teacher_plane}
+    planes = {} if report.teacher_plane is None else {TEACHER_NAME: report.teacher_plane}
     planes |= {row.name: row.plane for row in report.rows if row.plane is not None}
     if not planes:
         return None

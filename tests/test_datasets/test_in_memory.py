@@ -308,6 +308,12 @@ class TestDigits:
         assert int(train.images.max()) == 255 and torch.equal(train.images[:, 0], train.images[:, 2])
         assert train.metainfo['classes'] == tuple('0123456789')
 
+    def test_hyperparameters_are_chosen_on_a_part_of_the_training_images(self):
+        train, fit, val = Digits('train'), Digits('fit'), Digits('val')
+        assert (len(fit), len(val)) == (997, 300) and val.labels.bincount().tolist() == [30] * 10
+        parts = sorted(image.numpy().tobytes() for part in (fit, val) for image in part.images)
+        assert parts == sorted(image.numpy().tobytes() for image in train.images)
+
     def test_size(self):
         plain, large = Digits('test'), Digits('test', size=16)
         assert large.images.shape == (500, 3, 16, 16) and torch.equal(large.labels, plain.labels)
@@ -316,7 +322,7 @@ class TestDigits:
 
     @pytest.mark.parametrize(
         'arguments, message',
-        [(dict(split='val'), "'train' or 'test', not 'val'"), (dict(split='test', size=0), 'at least 1 pixel')],
+        [(dict(split='all'), "'fit' or 'val', not 'all'"), (dict(split='test', size=0), 'at least 1 pixel')],
     )
     def test_impossible_options(self, arguments, message):
         with pytest.raises(InputError, match=message):

@@ -141,12 +141,20 @@ def test_quickstart(root, tmp_path):
         'tools/quickstart.py',
         '--work-dir',
         tmp_path,
+        '--seeds',
+        '0',
         '--cfg-options',
         'train_cfg.max_epochs=1',
         'default_hooks.checkpoint.interval=1',
+        'default_hooks.teacher_accuracy=None',
     )
-    for word in ('top-1', 'ECE', 'DKD+CRLD', 'dkd+crld_r20_r8_digits'):
+    for word in ('top-1', 'ECE', 'DKD+CRLD', 'How to read it', str(tmp_path / 'results.json')):
         assert word in output
+    results = json.loads((tmp_path / 'results.json').read_text())
+    assert [(result['row'], result['seed']) for result in results] == [
+        (row, 0) for row in ('CE', 'KD', 'KD+CRLD', 'DKD+CRLD')
+    ]
+    assert all(Path(result['work_dir']).is_dir() for result in results)
 
 
 @pytest.mark.parametrize(
