@@ -62,3 +62,12 @@ def log(caplog):
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests marked ``cuda`` need one GPU, or as many as the mark says."""
+    there = torch.cuda.device_count()
+    for item in items:
+        mark = item.get_closest_marker('cuda')
+        if mark is not None and there < (needed := mark.kwargs.get('gpus', 1)):
+            item.add_marker(pytest.mark.skip(reason=f'needs {needed} GPU' + 's' * (needed > 1)))

@@ -129,7 +129,7 @@ class ReferenceTraining:
         init_default_scope(cfg.get('default_scope', 'crld_zoo'))
         model = cfg.model.to_dict()
         model['data_preprocessor']['channels_last'] = False
-        model.pop('compile', None)
+        model.update(compile=None, graph=False)
         if model.get('teacher') is not None:
             model['teacher'] = with_options(model['teacher'], fold=False, compile=None, dtype=None)
         self.model = MODELS.build(model)

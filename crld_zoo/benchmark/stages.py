@@ -32,6 +32,7 @@ class StepParts:
         self.model.distiller = copy.deepcopy(model.distiller, memo)
         vars(self.optimizer).pop('step', None)  # the schedulers' counter, which would step the original
         self.model.train()
+        self.model.data_preprocessor.deferred = False  # each part by itself is no graph's
         batch = next(iter(another_loader(runner.train_dataloader)))
         self.batch = self.model.data_preprocessor.cast_data(batch)
         self.seen = self.model.data_preprocessor(dict(self.batch), True)

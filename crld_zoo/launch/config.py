@@ -127,17 +127,18 @@ def check_data(cfg: Config, *loaders: str) -> None:
 
 
 def _check_accumulation(cfg: Config) -> None:
-    compiled = (cfg.get('model') or {}).get('compile')
+    model = cfg.get('model') or {}
+    compiled, graph = model.get('compile'), model.get('graph', False)
     mode = compiled.get('mode') if isinstance(compiled, dict) else None
-    if mode is None or (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1) <= 1:
+    if not (graph or mode) or (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1) <= 1:
         return
     from crld_zoo.networks.compilation import GRAPH_MODES  # as in run_test
 
-    if mode in GRAPH_MODES:
+    if graph or mode in GRAPH_MODES:
+        what, remedy = ('graph', 'leave model.graph out') if graph else (f"compile.mode='{mode}'", 'another mode')
         raise InputError(
-            f"model.compile.mode='{mode}' replays CUDA graphs, and a replay overwrites the gradients of "
-            'the one before, so they cannot be accumulated: set optim_wrapper.accumulative_counts=1, or '
-            'another mode.'
+            f'model.{what} replays CUDA graphs, and a replay overwrites the gradients of the one before, so they '
+            f'cannot be accumulated: set optim_wrapper.accumulative_counts=1, or {remedy}.'
         )
 
 
@@ -166,4 +167,4 @@ def student_alone(model: dict) -> dict:
         for name, value in student.items()
         if name not in ('head', 'prefix', 'init_from') or isinstance(value, Mapping) and name == 'head'
     }
-    return model | dict(teacher=None, compile=None, student=student | dict(checkpoint='random'))
+    return model | dict(teacher=None, compile=None, graph=False, student=student | dict(checkpoint='random'))

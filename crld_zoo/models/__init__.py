@@ -3,6 +3,7 @@
 from .cache import TeacherCache
 from .distillation import Distillation
 from .ensemble import TeacherEnsemble
+from .graph import LossGraphs
 from .teacher import Teacher
 
-__all__ = ['Distillation', 'Teacher', 'TeacherCache', 'TeacherEnsemble']
+__all__ = ['Distillation', 'LossGraphs', 'Teacher', 'TeacherCache', 'TeacherEnsemble']

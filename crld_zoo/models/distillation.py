@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import functools
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
+from mmengine.dist import get_world_size
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmpretrain.models.classifiers import BaseClassifier
@@ -20,11 +22,12 @@ from crld_zoo.errors import InputError
 from crld_zoo.evaluation.predictions import BatchPrediction
 from crld_zoo.networks import Taps, build_network, count_classes
 from crld_zoo.networks.classifiers import LibraryNames, put_versions_in, take_versions_out
-from crld_zoo.networks.compilation import compiled
+from crld_zoo.networks.compilation import GRAPH_MODES, compiled
 from crld_zoo.registry import DISTILLERS, MODELS
-from crld_zoo.views import SampleKeys, ViewPreprocessor, targets
+from crld_zoo.views import DrawnViews, SampleKeys, ViewPreprocessor, targets
 
 from .cache import TeacherCache
+from .graph import LossGraphs
 from .teacher import Teacher
 
 Views = Mapping[str, Tensor]
@@ -71,6 +74,9 @@ class Distillation(BaseModel):
             compared with ``'separate'``.
         compile: Whether the student's forward pass in training is compiled, or the arguments of ``torch.compile``. The
             teacher has an option of the same name.
+        graph: Whether training replays the views, both networks and the distiller, forward and backward, from CUDA
+            graphs (:class:`~crld_zoo.models.LossGraphs`). Steps are equal to those without but for rounding. It needs a
+            GPU and one process; gradients must not be accumulated over steps.
 
     Raises:
         InputError: Teacher and student have different class counts, or an option is impossible.
@@ -84,6 +90,7 @@ class Distillation(BaseModel):
         data_preprocessor: dict | nn.Module | None = None,
         student_forward: str = 'separate',
         compile: bool | dict | None = None,
+        graph: bool = False,
     ) -> None:
         if isinstance(data_preprocessor, dict):  # BaseModel would look it up among mmengine's where no scope is set
             data_preprocessor = MODELS.build(data_preprocessor)
@@ -103,6 +110,9 @@ class Distillation(BaseModel):
                 f'{type(distiller).__name__} looks inside of the student, which a compiled network does not allow: '
                 'leave model.compile out.'
             )
+        if graph:
+            self._check_graph(distiller, compile, teacher)
+            self.data_preprocessor.deferred = True
         self.student_forward = student_forward
         self._compiled = _Outside(compiled(self.student, compile)) if compile else None
         self._taps = _Outside(Taps(self.student, ()))
@@ -126,6 +136,7 @@ class Distillation(BaseModel):
         self.distiller = distiller
         # A table or queue follows its own rule, the same in every process: DDP leaves it alone.
         self._ddp_params_and_buffers_to_ignore = [f'distiller.{name}' for name, _ in distiller.named_buffers()]
+        self._graphs = _Outside(LossGraphs(self.losses_of_tensors, self.student, distiller) if graph else None)
         if getattr(self.data_preprocessor, 'channels_last', False):
             self.to(memory_format=torch.channels_last)  # else each convolution converts its weights
         self.register_state_dict_post_hook(_keep_the_student_alone)
@@ -143,7 +154,7 @@ class Distillation(BaseModel):
 
     def forward(
         self,
-        inputs: Tensor | Views,
+        inputs: Tensor | Views | DrawnViews,
         data_samples: list | Tensor | None = None,
         mode: str = 'tensor',
         keys: SampleKeys | None = None,
@@ -152,7 +163,7 @@ class Distillation(BaseModel):
 
         Args:
             inputs: Normalized images ``(N, 3, H, W)``; to train, a dict of them by view name (one tensor counts as
-                the weak view).
+                the weak view), or views that are drawn and not made.
             data_samples: The labels of the batch, in any form that :func:`crld_zoo.views.targets` takes; to predict,
                 class indices ``(N,)`` or mmpretrain's ``DataSample`` of each image.
             mode: ``'loss'`` gives the distiller's losses; ``'predict'`` gives one record a sample; ``'tensor'`` gives
@@ -168,31 +179,68 @@ class Distillation(BaseModel):
         raise InputError(f"Distillation: mode must be 'loss', 'predict' or 'tensor', not {mode!r}.")
 
     def loss(
-        self, inputs: Tensor | Views, data_samples: list | Tensor, keys: SampleKeys | None = None
+        self, inputs: Tensor | Views | DrawnViews, data_samples: list | Tensor, keys: SampleKeys | None = None
     ) -> dict[str, Tensor]:
         """The distiller's losses and statistics of one batch."""
-        views, target = self._needed_views(inputs), targets(data_samples, unlabeled=True)
+        target = targets(data_samples, unlabeled=True)
         if self._seen is not None and self.training:
             raise InputError(
                 f'{type(self.distiller).__name__} keeps what it saw of each step, and was not shown the last one: call '
                 'model.observe() after every step, as DistillerHook does.'
             )
         samples = None if keys is None else keys.samples
-        if self.distiller.needs_images:
-            views = {name: view.detach().requires_grad_() for name, view in views.items()}
         if self.teacher_cache is not None and (keys is None or target.is_floating_point()):
             raise InputError(
                 "the teacher's cache keeps what it says of a sample, but "
                 + ('the batch has no sample numbers' if keys is None else 'the batch mixes its samples')
                 + ': leave model.teacher.cache out.'
             )
+        if isinstance(inputs, DrawnViews):
+            return self._losses_of_drawn(inputs, target, samples, keys)
+        views = self._needed_views(inputs)
+        if self.distiller.needs_images:
+            views = {name: view.detach().requires_grad_() for name, view in views.items()}
         teacher = self.teacher_predictions(views, samples, keys)  # first: the student's activations are kept
         student = self.student_predictions(views, samples)
-        with torch.autocast(target.device.type, enabled=False):
-            losses = self.distiller(student, teacher, target)
+        losses = self._distill(student, teacher, target)
         if self.distiller.overrides('observe'):
             self._seen = (_detached(student), _detached(teacher), target)
         return losses
+
+    def losses_of_tensors(self, batch: Mapping) -> dict[str, Tensor]:
+        """The losses as a function of tensors alone, which a CUDA graph can hold.
+
+        Args:
+            batch: ``images`` and ``numbers``, the parts of :class:`~crld_zoo.views.DrawnViews`; ``target``; where they
+                are known, the ``samples``' numbers and the teacher's ``logits`` of each view.
+        """
+        views = self._needed_views(self.data_preprocessor.render(batch['images'], batch['numbers']))
+        samples, logits = batch.get('samples'), batch.get('logits')
+        if logits is None:
+            teacher = self.teacher_predictions(views, samples)
+        else:
+            teacher = {
+                view: self._predict(lambda _, own=own: (own, {}), {view: views[view]}, samples)[view]
+                for view, own in logits.items()
+            }
+        return self._distill(self.student_predictions(views, samples), teacher, batch['target'])
+
+    def _losses_of_drawn(
+        self, drawn: DrawnViews, target: Tensor, samples: Tensor | None, keys: SampleKeys | None
+    ) -> dict[str, Tensor]:
+        batch = dict(drawn._asdict(), target=target)
+        if samples is not None:
+            batch['samples'] = samples
+        if self.teacher_cache is not None:
+            views = functools.cache(lambda: self.data_preprocessor.render(*drawn))  # if the teacher must run
+            batch['logits'] = {
+                view: self._kept(view, lambda view=view: views()[view], keys) for view in self.distiller.teacher_views
+            }
+        return self._graphs.module(batch) if self.training else self.losses_of_tensors(batch)
+
+    def _distill(self, student: dict, teacher: dict, target: Tensor) -> dict[str, Tensor]:
+        with torch.autocast(target.device.type, enabled=False):
+            return self.distiller(student, teacher, target)
 
     def student_predictions(self, views: Views, samples: Tensor | None = None) -> dict[str, Prediction]:
         """The student's prediction of each view that the distiller reads of it."""
@@ -217,16 +265,16 @@ class Distillation(BaseModel):
         views = {name: views[name] for name in self.distiller.teacher_views}
         if self.teacher_cache is not None and keys is not None:
             return {
-                name: self._predict(lambda images, name=name: self._kept(name, images, keys), {name: view}, samples)[
-                    name
-                ]
+                name: self._predict(
+                    lambda images, name=name: (self._kept(name, lambda: images, keys), {}), {name: view}, samples
+                )[name]
                 for name, view in views.items()
             }
         with torch.set_grad_enabled(self.distiller.needs_images):
             return self._predict(self.teacher.extract, views, samples, together=True)
 
-    def _kept(self, view: str, images: Tensor, keys: SampleKeys) -> tuple[Tensor, dict]:
-        return self.teacher_cache.logits(view, keys, lambda: _wide(self.teacher.extract(images)[0])), {}
+    def _kept(self, view: str, images: Callable[[], Tensor], keys: SampleKeys) -> Tensor:
+        return self.teacher_cache.logits(view, keys, lambda: _wide(self.teacher.extract(images())[0]))
 
     def observe(self, skipped: bool = False) -> None:
         """Let the distiller bring its tables and queues up to date with the last step; called after every step.
@@ -294,6 +342,29 @@ class Distillation(BaseModel):
                     teacher = self._predict(self.teacher.peek, views, None)
             read = () if self.teacher is None else (self.teacher.network, self.teacher.norms, self.teacher.classifier)
             distiller.setup(student, teacher, Networks(self.student, *read))
+
+    def _check_graph(self, distiller: Distiller, compile: bool | dict | None, teacher) -> None:
+        """Refuse what the graphs of :class:`LossGraphs` do not hold."""
+        name, compiles = type(distiller).__name__, [compile]
+        if isinstance(teacher, Mapping):
+            compiles.append(teacher.get('compile'))
+        reasons = {
+            f'{name} keeps what it saw of each step': distiller.overrides('observe'),
+            f'{name} takes gradients to the images within a step': distiller.needs_images,
+            f'{name} has a backward pass for each group of losses': bool(distiller.groups),
+            'there are several processes, which exchange gradients during the backward pass': get_world_size() > 1,
+            'a compiled network captures graphs of its own (compile.mode)': any(
+                isinstance(each, Mapping) and each.get('mode') in GRAPH_MODES for each in compiles
+            ),
+            'the preprocessor mixes the samples of a batch': getattr(self.data_preprocessor, 'mixing', None)
+            is not None,
+            'the views are made by another preprocessor than ViewPreprocessor': not isinstance(
+                self.data_preprocessor, ViewPreprocessor
+            ),
+        }
+        for reason, holds in reasons.items():
+            if holds:
+                raise InputError(f'model.graph captures a whole step, but {reason}: leave model.graph out.')
 
     def _image_size(self, view: str) -> tuple[int, int]:
         size = self.data_preprocessor.size_of(view) if isinstance(self.data_preprocessor, ViewPreprocessor) else None
@@ -378,6 +449,7 @@ class Distillation(BaseModel):
         modules = {name: module for name, module in self._modules.items() if name != 'distiller'}
         clone.__dict__.update(copy.deepcopy(dict(self.__dict__, _modules=modules), memo))
         clone._taps, clone._compiled = _Outside(self._taps.module.on(clone.student)), None
+        clone._graphs = _Outside(None)
         return clone
 
 

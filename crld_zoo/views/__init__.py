@@ -47,7 +47,7 @@ from .lookup import (
     look_up,
 )
 from .normalization import check_normalization, normalize
-from .preprocessor import ViewPreprocessor
+from .preprocessor import DrawnViews, ViewPreprocessor
 from .randaugment import FIXMATCH_POOL, RandAugment
 from .resampling import resized_crop
 
@@ -60,6 +60,7 @@ __all__ = [
     'Color',
     'Contrast',
     'Cutout',
+    'DrawnViews',
     'Equalize',
     'GaussianBlur',
     'Grayscale',

@@ -33,7 +33,7 @@ class Views(nn.Module):
     batch size, on any number of processes, whichever other views are made. Views may differ in size, and a view may
     hold several images of each sample, one sample after the other: ``rotated`` has row ``3 b + r`` of sample ``b``.
 
-    Nothing here waits for a GPU. The part that computes, :meth:`make`, can be captured in a CUDA graph while
+    Nothing here waits for a GPU. The part that computes, :meth:`render`, can be captured in a CUDA graph while
     :meth:`draw` stays outside.
 
     Args:
@@ -152,15 +152,23 @@ class Views(nn.Module):
             InputError: A batch of another form, images too small for a crop.
         """
         names = self.with_sources(self.names if names is None else names)
+        return self.render(images, self.draw(keys, names))
+
+    def render(self, images: Tensor | Mapping[str, Tensor], numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The views of a batch for given random numbers.
+
+        Args:
+            images: As in :meth:`forward`.
+            numbers: What :meth:`draw` gave for the views and for those that they are made of.
+        """
         ready = isinstance(images, Mapping)
         made = dict(images) if ready else {}
-        numbers = self.draw(keys, names)
-        for name in names:
+        for name, own in numbers.items():
             source = self.sources[name]
             if source is not None and source in made:
-                made[name] = self.make(name, made[source], numbers[name])
+                made[name] = self.make(name, made[source], own)
             elif source is None and (not ready or name in images):
-                made[name] = self.make(name, images[name] if ready else images, numbers[name])
+                made[name] = self.make(name, images[name] if ready else images, own)
         return made
 
     def _images_before(self, name: str) -> int:

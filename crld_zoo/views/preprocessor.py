@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,18 @@ from .compose import Views
 from .keys import SampleKeys
 from .labels import targets
 from .normalization import check_normalization, normalize
+
+
+class DrawnViews(NamedTuple):
+    """A batch whose views are drawn but not made.
+
+    Attributes:
+        images: uint8 ``(N, 3, H, W)`` on the device, or a dict of them where the pipeline makes the views.
+        numbers: The random numbers of each view, float64 ``(draws, N)``.
+    """
+
+    images: Tensor | Mapping[str, Tensor]
+    numbers: Mapping[str, Tensor]
 
 
 @MODELS.register_module()
@@ -56,6 +69,8 @@ class ViewPreprocessor(BaseDataPreprocessor):
     Attributes:
         takes_keys: Whether a batch may hold ``keys``.
         needed_views: Names of the views that somebody looks at; others are not made. All, if None.
+        deferred: Whether training is given :class:`DrawnViews`, from which :meth:`render` makes the views: a function
+            of tensors alone, which a CUDA graph can hold.
     """
 
     takes_keys = True
@@ -93,6 +108,7 @@ class ViewPreprocessor(BaseDataPreprocessor):
         self.mixing = RandomBatchAugment(**batch_augments) if batch_augments else None
         self.num_classes = num_classes
         self.needed_views: Sequence[str] | None = None
+        self.deferred = False
         self._calls = 0
 
     def size_of(self, view: str) -> tuple[int, int] | None:
@@ -153,8 +169,11 @@ class ViewPreprocessor(BaseDataPreprocessor):
             host = (keys.samples.numpy(), keys.copies.numpy())
             samples, copies = (part.to(self.device, non_blocking=True) for part in (keys.samples, keys.copies))
             keys = SampleKeys(keys.seed if self.seed is None else self.seed, keys.epoch, samples, copies, host)
-        views = self._make_views(images, self._count_keys(count) if keys is None else keys)
-        views, target = {name: self._normalize(view) for name, view in views.items()}, self.cast_data(target)
+        drawn = DrawnViews(images, self._draw(self._count_keys(count) if keys is None else keys))
+        target = self.cast_data(target)
+        if self.deferred:
+            return dict(inputs=drawn, data_samples=target, keys=keys)
+        views = self.render(*drawn)
         if self.mixing is not None:
             views, target = self._mix(views, target)
         return dict(inputs=views, data_samples=target, keys=keys)
@@ -175,6 +194,14 @@ class ViewPreprocessor(BaseDataPreprocessor):
         scores = F.one_hot(target, self.num_classes) if target.dim() == 1 else target
         mixed, scores = self.mixing(torch.cat(tuple(views.values()), 1), scores)  # as channels of one image
         return dict(zip(views, mixed.split(3, 1), strict=True)), scores
+
+    def render(self, images: Tensor | Mapping[str, Tensor], numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Views for given random numbers, normalized: the two parts of :class:`DrawnViews`."""
+        if self.views is not None:
+            made = self.views.render(images, numbers)
+        else:
+            made = images if isinstance(images, Mapping) else {self.view_names[0]: images}
+        return {name: self._normalize(view) for name, view in made.items() if self._is_needed(name)}
 
     @staticmethod
     def _is_multi_view(images: Tensor | Sequence) -> bool:
@@ -206,12 +233,10 @@ class ViewPreprocessor(BaseDataPreprocessor):
         self._calls += 1
         return SampleKeys(seed, self._calls - 1, samples, torch.zeros_like(samples))
 
-    def _make_views(self, images: Tensor | dict[str, Tensor], keys: SampleKeys) -> dict[str, Tensor]:
+    def _draw(self, keys: SampleKeys) -> dict[str, Tensor]:
         if self.views is None:
-            made = images if isinstance(images, dict) else {self.view_names[0]: images}
-        else:
-            made = self.views(images, keys, [name for name in self.views.names if self._is_needed(name)])
-        return {name: view for name, view in made.items() if self._is_needed(name)}
+            return {}
+        return self.views.draw(keys, self.views.with_sources([n for n in self.views.names if self._is_needed(n)]))
 
     def _is_needed(self, name: str) -> bool:
         return self.needed_views is None or name in self.needed_views

@@ -306,10 +306,17 @@ class TestGuard:
         assert sys.exc_info() == (None, None, None)
 
 
-@pytest.mark.parametrize('mode', ['reduce-overhead', 'max-autotune'])
-def test_graphs_and_accumulated_gradients_do_not_go_together(config, mode):
+@pytest.mark.parametrize(
+    'options',
+    [
+        {'model.compile': dict(mode='reduce-overhead')},
+        {'model.compile': dict(mode='max-autotune')},
+        {'model.graph': True},
+    ],
+)
+def test_graphs_and_accumulated_gradients_do_not_go_together(config, options):
     with pytest.raises(InputError, match='cannot be accumulated'):
-        launch.run_train(config, cfg_options={'model.compile': dict(mode=mode), 'optim_wrapper.accumulative_counts': 2})
+        launch.run_train(config, cfg_options={**options, 'optim_wrapper.accumulative_counts': 2})
 
 
 @pytest.mark.parametrize(
