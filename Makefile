@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # `docs` is a folder too: without this line make would find it up to date.
-.PHONY: demo check docs test test-data faults clean
+.PHONY: demo check docs test test-data faults gpu clean
 
 demo: .venv/ready       ## the main job on the sample: a teacher, a baseline, distilled students, a table, a page of figures
 	$(BIN)/python tools/quickstart.py
@@ -26,6 +26,9 @@ test-data: .venv/ready  ## the tests that need the real data beside the reposito
 
 faults: .venv/ready     ## the long fault tests, with their figures
 	$(BIN)/python tests/faults/run.py
+
+gpu:                    ## what a machine with a GPU shows, in nine minutes; needs no network, GPU=--help says more
+	$(or $(wildcard $(BIN)/python),$(PYTHON)) tools/gpu.py $(GPU)
 
 clean:
 	rm -rf .venv *.egg-info build

@@ -5,7 +5,7 @@
 
 from .compare import OURS, REFERENCE, Comparison, Setting, compare, grid
 from .machine import describe_machine
-from .setup import Options
+from .setup import Options, in_way
 from .step import StepTimes, time_step
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     'compare',
     'describe_machine',
     'grid',
+    'in_way',
     'time_step',
 ]

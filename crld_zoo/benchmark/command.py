@@ -11,7 +11,6 @@ import argparse
 import itertools
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,7 +19,7 @@ from rich.console import Console
 from crld_zoo.errors import InputError
 from crld_zoo.launch.options import ConfigOptions
 
-from . import OURS, Comparison, Options, compare, describe_machine, grid, time_step
+from . import OURS, Comparison, Options, compare, describe_machine, grid, in_way, time_step
 from .report import (
     check_writable,
     comparison_table,
@@ -79,6 +78,20 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--amp', action='store_true', help='bf16 autocast; the losses stay in fp32 (--compare measures both anyway)'
     )
+    parser.add_argument(
+        '--ways',
+        nargs='+',
+        metavar='WAY',
+        help='with --compare: how ours computes, as fp32, tf32 or bf16 with +graph or +compile or both behind it '
+        f'(default: {" ".join(OURS)})',
+    )
+    parser.add_argument(
+        '--workers',
+        type=int,
+        nargs='+',
+        metavar='NUMBER',
+        help='with --compare: loader workers of the reference that are tried (default: several numbers)',
+    )
     parser.add_argument('--synthetic', action='store_true', help="random images of the data set's size")
     parser.add_argument(
         '--image-size',
@@ -106,6 +119,11 @@ def parse_args(argv: Sequence[str] | None) -> argparse.Namespace:
 def main(argv: Sequence[str] | None = None) -> None:
     """The command ``benchmark``."""
     args = parse_args(argv)
+    if (args.ways or args.workers) and not args.compare:
+        raise InputError('--ways and --workers say what is compared: take --compare as well.')
+    ways = args.ways or OURS
+    for way in ways:
+        in_way(Options(args.configs[0]), way)
     if args.json is not None:
         check_writable(args.json)
     if args.processor_time:
@@ -131,10 +149,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
         comparison = compared(args, options, machine['cores'], console) if args.compare else None
         steps = {}
-        for precision in OURS if args.compare else [OURS[args.amp]]:
+        for precision in ways if args.compare else [OURS[args.amp]]:
+            if '+' in precision:  # the parts of a graph or of a compiled step do not run by themselves
+                continue
             if comparison is not None and args.threads is None:
                 torch.set_num_threads(comparison.chosen[precision].threads)
-            step = steps[precision] = time_step(replace(options, amp=precision == 'bf16'), args.repeats, args.seconds)
+            step = steps[precision] = time_step(in_way(options, precision), args.repeats, args.seconds)
             title = f'{config.stem}, {precision}, batch {step.batch_size}'
             console.print(step_table(title, step), *step_lines(step), '', sep='\n')
         rows.append((config.stem, step.batch_size, comparison, steps))
@@ -167,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def compared(args: argparse.Namespace, options: Options, cores: int, console: Console) -> Comparison:
     """Ours against the reference, as a table on the console."""
-    settings = grid(cores, args.threads, args.processor_time)
+    settings = grid(cores, args.threads, args.processor_time, args.ways or OURS, args.workers)
     comparison = compare(options, args.repeats, args.seconds, settings)
     console.print(comparison_table(options.config.stem, comparison), '')
     return comparison

@@ -8,7 +8,7 @@ import multiprocessing
 import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
@@ -20,12 +20,12 @@ from crld_zoo.errors import InputError
 from .loop import Protocol, Segment, run_loop
 from .machine import peak_memory
 from .reference import ReferenceTraining
-from .setup import Options, build_or_explain, measured_config
+from .setup import Options, build_or_explain, in_way, measured_config, set_tf32
 from .timing import Clock, Spread
 
 REFERENCE = 'reference'
 OURS = ('fp32', 'bf16')
-"""The sides: the reference protocol, and ours in either precision."""
+"""The sides: the reference protocol, and ours in either precision; :func:`~crld_zoo.benchmark.in_way` has further."""
 
 
 class Setting(NamedTuple):
@@ -43,9 +43,15 @@ class Setting(NamedTuple):
         return f'{self.threads} threads, {self.workers} workers'
 
 
-def grid(cores: int, threads: int | None = None, processor_time: bool = False) -> dict[str, list[Setting]]:
+def grid(
+    cores: int,
+    threads: int | None = None,
+    processor_time: bool = False,
+    ways: Sequence[str] = OURS,
+    workers: Sequence[int] | None = None,
+) -> dict[str, list[Setting]]:
     """The settings that are tried on each side: with no, half and as many workers as cores, and likewise with threads,
-    unless their number is given.
+    unless their numbers are given.
 
     Ours has no use for workers: its batches are ready in memory. The processor's time can be compared only where all
     work is done by one thread.
@@ -53,10 +59,11 @@ def grid(cores: int, threads: int | None = None, processor_time: bool = False) -
     if processor_time:
         threads = 1
     counts = [threads] if threads is not None else sorted({1, max(1, cores // 2), cores})
-    workers = [0] if processor_time else sorted({0, 1, max(1, cores // 2), cores})
+    if workers is None or processor_time:
+        workers = [0] if processor_time else sorted({0, 1, max(1, cores // 2), cores})
     return {
         REFERENCE: [Setting(*pair) for pair in itertools.product(counts, workers)],
-        **{name: [Setting(count, 0) for count in counts] for name in OURS},
+        **{way: [Setting(count, 0) for count in counts] for way in ways},
     }
 
 
@@ -97,16 +104,17 @@ class Comparison:
 
 
 def compare(options: Options, repeats: int, seconds: float, settings: dict[str, Sequence[Setting]]) -> Comparison:
-    """Time a recipe through the Runner, in float32 and under bf16 autocast, against the reference protocol.
+    """Time a recipe through the Runner, in several ways, against the reference protocol, which is left to PyTorch's
+    defaults.
 
     Each side has a process of its own, so that each has its own peak of memory and no other's threads; only one of them
     works at a time.
 
     Args:
-        options: What is measured, whatever its ``amp``.
+        options: What is measured, whatever its ``amp`` and ``tf32``.
         repeats: How often every side is measured, in turn.
         seconds: How long a measurement lasts, about.
-        settings: What is tried on each side; the fastest is taken.
+        settings: What is tried on each side, by its name; the fastest is taken.
 
     Raises:
         InputError: The recipe cannot be compared.
@@ -115,7 +123,10 @@ def compare(options: Options, repeats: int, seconds: float, settings: dict[str, 
         sides = {}
         try:
             for name in settings:
-                sides[name] = _Side(name, replace(options, amp=name == 'bf16'), Path(scratch, name))
+                own = options if name == REFERENCE else in_way(options, name)
+                sides[name] = _Side(name, own, Path(scratch, name))
+            for side in sides.values():
+                side.wait()
             steps, tried = {}, {}
             for name, side in sides.items():
                 tried[name] = {}
@@ -154,7 +165,10 @@ class _Side:
         self._process = context.Process(target=_serve, args=(theirs, name, options, work_dir), daemon=False)
         self._process.start()
         theirs.close()
-        self._receive()  # it has built its networks
+
+    def wait(self) -> None:
+        """Until it has built its networks."""
+        self._receive()
 
     def run(self, setting: Setting, steps: int) -> Segment:
         """Time so many steps."""
@@ -193,8 +207,9 @@ class _Crash(NamedTuple):
 def _serve(pipe: Connection, name: str, options: Options, work_dir: Path) -> None:
     """The life of a side's process: it obeys until the pipe is closed."""
     try:
+        set_tf32(options)
         cfg = measured_config(options, work_dir)
-        if name in OURS:
+        if name != REFERENCE:
             build_or_explain(
                 lambda: run_loop(cfg, lambda runner: _obey_in_loop(pipe, runner), options.processor_time), options
             )

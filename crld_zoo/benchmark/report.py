@@ -109,16 +109,16 @@ def comparison_table(title: str, comparison: Comparison) -> Table:
 
 
 def summary_table(rows: Sequence[tuple[str, int, Comparison, dict[str, StepTimes]]]) -> Table:
-    """One row a recipe, batch size and precision: how it compares, and where its time goes.
+    """One row a recipe, batch size and way of computing: how it compares, and where its time goes.
 
     Args:
-        rows: A recipe's name, its batch size, its comparison, and its step by precision.
+        rows: A recipe's name, its batch size, its comparison, and its step by way.
     """
     table = _table(
         'against the reference protocol',
         'recipe',
         'batch',
-        'precision',
+        'way',
         'reference images/s',
         'images/s',
         'ratio',
@@ -127,18 +127,21 @@ def summary_table(rows: Sequence[tuple[str, int, Comparison, dict[str, StepTimes
         'memory: reference, ours',
     )
     for name, batch_size, comparison, steps in rows:
-        for precision, step in steps.items():
-            reference, ours = (Spread.of(comparison.speeds[side]).median for side in (REFERENCE, precision))
-            memory = (comparison.peak_memory[side] / _MIB for side in (REFERENCE, precision))
+        for way in comparison.speeds:
+            if way == REFERENCE:
+                continue
+            step = steps.get(way)  # none where the parts do not run by themselves
+            reference, ours = (Spread.of(comparison.speeds[side]).median for side in (REFERENCE, way))
+            memory = (comparison.peak_memory[side] / _MIB for side in (REFERENCE, way))
             table.add_row(
                 name,
                 str(batch_size),
-                precision,
+                way,
                 f'{reference:.0f}',
                 f'{ours:.0f}',
-                f'{comparison.ratio(precision).median:.2f}',
-                f'{step.times_the_floor:.2f}',
-                *(f'{step.shares.get(part, 0):.1%}' for part in _SHORT),
+                f'{comparison.ratio(way).median:.2f}',
+                '' if step is None else f'{step.times_the_floor:.2f}',
+                *('' if step is None else f'{step.shares.get(part, 0):.1%}' for part in _SHORT),
                 ', '.join(f'{held:,.0f}' for held in memory),
             )
     return table

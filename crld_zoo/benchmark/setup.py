@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -26,6 +26,7 @@ class Options:
         config: The recipe.
         batch_size: Images in a batch; None takes the recipe's.
         amp: Run the forward pass under bfloat16 autocast.
+        tf32: Whether a GPU may multiply in TF32; None leaves it to PyTorch, which does in convolutions.
         synthetic: Take random images instead of the recipe's data set.
         image_size: Side of the synthetic images; None finds it in the recipe's views.
         processor_time: Count the seconds of the processor instead of those on the wall; see
@@ -37,11 +38,51 @@ class Options:
     config: Path
     batch_size: int | None = None
     amp: bool = False
+    tf32: bool | None = None
     synthetic: bool = False
     image_size: int | None = None
     random_weights: bool = False
     processor_time: bool = False
     overrides: Mapping = field(default_factory=dict)
+
+
+def in_way(options: Options, way: str) -> Options:
+    """What is measured, in a way of computing it.
+
+    Args:
+        options: What is measured.
+        way: ``'fp32'``, ``'tf32'`` or ``'bf16'``, and after it ``'+graph'`` (``model.graph``) or ``'+compile'``
+            (``model.compile`` and ``model.teacher.compile``) or both.
+
+    Raises:
+        InputError: There is no such way.
+
+    Example:
+        >>> in_way(Options(Path('recipe.py')), 'bf16+graph').overrides
+        {'model.graph': True}
+    """
+    precision, *extras = way.split('+')
+    if precision not in _PRECISIONS or not set(extras) <= _EXTRAS.keys():
+        raise InputError(
+            f"there is no way '{way}' to compute: {', '.join(_PRECISIONS)}, each with +{' or +'.join(_EXTRAS)} or both."
+        )
+    overrides = dict(options.overrides)
+    for extra in extras:
+        overrides.update(_EXTRAS[extra])
+    return replace(options, amp=precision == 'bf16', tf32=_PRECISIONS[precision], overrides=overrides)
+
+
+_PRECISIONS = dict(fp32=False, tf32=True, bf16=None)
+_EXTRAS = {
+    'graph': {'model.graph': True},
+    'compile': {'model.compile': True, 'model.teacher.compile': True},
+}
+
+
+def set_tf32(options: Options) -> None:
+    """Let GPUs multiply in TF32 in this process, or not, as the options say."""
+    torch.backends.cudnn.allow_tf32 = True if options.tf32 is None else options.tf32
+    torch.backends.cuda.matmul.allow_tf32 = False if options.tf32 is None else options.tf32
 
 
 def measured_config(options: Options, work_dir: Path) -> Config:

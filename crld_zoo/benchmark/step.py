@@ -15,7 +15,7 @@ from crld_zoo.views.reference import pil_batch
 from .loop import Protocol, run_loop
 from .machine import peak_memory
 from .reference import pil_options
-from .setup import Options, build_or_explain, measured_config
+from .setup import Options, build_or_explain, measured_config, set_tf32
 from .stages import DataPath, StepParts
 from .timing import Clock, Spread, Stages
 
@@ -110,6 +110,7 @@ def time_step(options: Options, repeats: int, seconds: float) -> StepTimes:
     def protocol(runner) -> Protocol:
         return _measure(runner, options.processor_time, repeats, seconds, found)
 
+    set_tf32(options)
     with tempfile.TemporaryDirectory() as scratch:
         cfg = measured_config(options, Path(scratch))
         build_or_explain(lambda: run_loop(cfg, protocol, options.processor_time), options)

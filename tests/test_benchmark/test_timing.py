@@ -37,7 +37,7 @@ def test_stages_take_turns_and_repeat_what_is_short():
     assert times['long'] >= 0.03 > times['short'] > 0
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.cuda
 def test_the_clock_waits_for_the_gpu():
     a = torch.randn(4096, 4096, device='cuda')
 

@@ -243,7 +243,7 @@ def test_auto_without_a_gpu_is_the_cpu():
     assert Numbered(3, device='auto').images.device.type == 'cpu'
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.cuda
 def test_dataset_on_the_gpu():
     dataset, reference = Numbered(300, device='cuda'), Numbered(300)
     batch = dataset.__getitems__([299, 0, 7])

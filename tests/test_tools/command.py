@@ -8,14 +8,14 @@ import sys
 from pathlib import Path
 
 
-def run(root: Path, *arguments: str | Path, code: int = 0) -> str:
+def run(root: Path, *arguments: str | Path, code: int = 0, seconds: float = 240) -> str:
     """Run a tool in the repository; its output. Fails if it exits with another code."""
     done = subprocess.run(
         [sys.executable, *map(str, arguments)],
         cwd=root,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=seconds,
         env={**os.environ, 'OMP_NUM_THREADS': '1'},
     )
     output = done.stdout + done.stderr

@@ -69,7 +69,7 @@ def test_a_sample_has_its_view_in_any_batch(batch):
             assert torch.equal(made[name], view.unflatten(0, (250, -1))[index].flatten(0, 1)), name
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.cuda
 def test_a_sample_has_its_view_on_any_device():
     images, own = noise(64, 32, 32), keys(64)
     on_gpu = own._replace(samples=own.samples.cuda(), copies=own.copies.cuda())

@@ -102,7 +102,7 @@ def test_numbers_do_not_depend_on_the_process():
     assert float(done.stdout) == uniform(own, dict(weak=1))['weak'].item()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.cuda
 def test_the_same_bits_on_the_gpu_without_waiting():
     own = keys(1000)
     on_gpu = own._replace(samples=own.samples.cuda(), copies=own.copies.cuda())

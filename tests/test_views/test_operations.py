@@ -70,7 +70,7 @@ def test_masked_randaugment_compiles_in_one_graph():
     torch.compiler.reset()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.cuda
 @pytest.mark.parametrize('name', NAMES)
 def test_gpu_gives_the_same_and_is_never_waited_for(name):
     operation, images = build(name), noise(64, *SIDES.get(name, (12, 15)))
@@ -85,7 +85,7 @@ def test_gpu_gives_the_same_and_is_never_waited_for(name):
     assert difference.max() <= (2 if name in ('RandomResizedCrop', 'Resize') else 1 if name == 'GaussianBlur' else 0)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.cuda
 def test_views_in_a_cuda_graph():
     composed = views.Views(dict(strong=[dict(type='RandomFlip'), dict(type='RandAugment'), dict(type='Cutout')]))
     images = noise(64, 32, 32).cuda()
