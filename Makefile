@@ -11,6 +11,7 @@ demo: .venv/ready       ## the main job on the sample: a teacher, a baseline, di
 check: .venv/ready      ## style, types, the examples of docstrings, the docs, the wheel in an environment of its own
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest --doctest-modules crld_zoo
 	$(MAKE) docs
 	$(BIN)/python -m pytest -m wheel tests/test_tools

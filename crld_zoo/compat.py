@@ -10,6 +10,8 @@ import importlib.util
 import sys
 import warnings
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +21,8 @@ from mmengine.fileio import LocalBackend, register_backend
 
 from .config_files import PREFIX, find_config
 from .files import write_atomically
+
+_LIBRARIES: list[torch.library.Library] = []
 
 
 def _mend_torchvision_operators() -> None:
@@ -38,7 +42,7 @@ def _mend_torchvision_operators() -> None:
         library = torch.library.Library('torchvision', 'DEF')
         for operator in ('nms', 'qnms'):
             library.define(f'{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
-        _mend_torchvision_operators.library = library  # the operators live as long as the library object
+        _LIBRARIES.append(library)  # the operators live as long as the library object
         import torchvision  # noqa: F401
 
 
@@ -55,8 +59,9 @@ def _allow_mmengine_checkpoints() -> None:
             return getattr(HistoryBuffer, name)
         raise torch.serialization.pickle.UnpicklingError(f'a checkpoint may not ask for {owner!r}.{name}')
 
-    multiarray = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
-    dtypes = {type(np.dtype(kind)) for kind in (bool, *np.sctypeDict.values()) if not issubclass(kind, np.void)}
+    multiarray = importlib.import_module('numpy._core.multiarray' if hasattr(np, '_core') else 'numpy.core.multiarray')
+    kinds: set[Any] = {bool, *np.sctypeDict.values()}
+    dtypes = {type(np.dtype(kind)) for kind in kinds if not issubclass(kind, np.void)}
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
@@ -86,11 +91,13 @@ def _skip_multimodal_models() -> None:
         return
     name = 'mmpretrain.utils.dependency'
     package = importlib.util.find_spec('mmpretrain')
-    if major < 5 or name in sys.modules or package is None:
+    if major < 5 or name in sys.modules or package is None or package.origin is None:
         return
-    path = f'{package.submodule_search_locations[0]}/utils/dependency.py'
+    path = Path(package.origin).parent / 'utils' / 'dependency.py'
     spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
+    if spec is None or spec.loader is None:
+        return
+    module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     module.WITH_MULTIMODAL = False
     sys.modules[name] = module

@@ -68,9 +68,9 @@ def read_config(name: str | Path) -> Config:
     except ImportError as error:
         if 'custom modules' not in str(error):
             raise
-        reason = error  # MMEngine wraps it twice
-        while reason.__cause__ or reason.__context__:
-            reason = reason.__cause__ or reason.__context__
+        reason: BaseException = error  # MMEngine wraps it twice
+        while (before := reason.__cause__ or reason.__context__) is not None:
+            reason = before
         raise InputError(
             f'the custom_imports of {path} cannot be imported ({reason}): install the package, or name its folder in '
             'PYTHONPATH.'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import IO
 
@@ -61,14 +62,14 @@ def lock(file: IO, place: int) -> None:
         BlockingIOError or PermissionError: Another process has it.
         OSError: The file system has no locks.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows
+    if sys.platform == 'win32':
         import msvcrt
 
         file.seek(place)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
     else:
+        import fcntl
+
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)  # not flock: loader workers would inherit that
 
 

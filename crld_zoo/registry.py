@@ -32,7 +32,7 @@ def options_of(module) -> dict[str, inspect.Parameter]:
             break
         if '__init__' in vars(base) and base.__module__.split('.')[0] != 'torch':
             del options[passed_on[0]]
-            inherited = list(inspect.signature(base.__init__).parameters.items())[1:]
+            inherited = list(inspect.signature(vars(base)['__init__']).parameters.items())[1:]
             options |= {name: option for name, option in inherited if name not in options}
     return options
 

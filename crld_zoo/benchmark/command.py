@@ -19,7 +19,7 @@ from rich.console import Console
 from crld_zoo.errors import InputError
 from crld_zoo.launch.options import ConfigOptions
 
-from . import OURS, Comparison, Options, compare, describe_machine, grid, in_way, time_step
+from . import OURS, Comparison, Options, StepTimes, compare, describe_machine, grid, in_way, time_step
 from .report import (
     check_writable,
     comparison_table,
@@ -135,7 +135,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     machine = describe_machine()
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(describe(machine, torch.get_num_threads()))
-    rows, records = [], []
+    rows: list[tuple[str, int, Comparison, dict[str, StepTimes]]] = []
+    records = []
     for config, batch_size in itertools.product(args.configs, args.batch_size):
         options = Options(
             config=config,
@@ -157,7 +158,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             step = steps[precision] = time_step(in_way(options, precision), args.repeats, args.seconds)
             title = f'{config.stem}, {precision}, batch {step.batch_size}'
             console.print(step_table(title, step), *step_lines(step), '', sep='\n')
-        rows.append((config.stem, step.batch_size, comparison, steps))
+        if comparison is not None:
+            rows.append((config.stem, step.batch_size, comparison, steps))
         records.append(
             dict(
                 config=str(config),

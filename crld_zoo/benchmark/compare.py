@@ -7,7 +7,7 @@ import math
 import multiprocessing
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -103,7 +103,7 @@ class Comparison:
         )
 
 
-def compare(options: Options, repeats: int, seconds: float, settings: dict[str, Sequence[Setting]]) -> Comparison:
+def compare(options: Options, repeats: int, seconds: float, settings: Mapping[str, Sequence[Setting]]) -> Comparison:
     """Time a recipe through the Runner, in several ways, against the reference protocol, which is left to PyTorch's
     defaults.
 
@@ -127,7 +127,8 @@ def compare(options: Options, repeats: int, seconds: float, settings: dict[str, 
                 sides[name] = _Side(name, own, Path(scratch, name))
             for side in sides.values():
                 side.wait()
-            steps, tried = {}, {}
+            steps: dict[tuple[str, Setting], int] = {}
+            tried: dict[str, dict[Setting, float]] = {}
             for name, side in sides.items():
                 tried[name] = {}
                 for setting in settings[name]:
@@ -136,8 +137,8 @@ def compare(options: Options, repeats: int, seconds: float, settings: dict[str, 
                     if steps[name, setting] > 1:
                         trial = side.run(setting, math.ceil(steps[name, setting] / 2))
                     tried[name][setting] = _speed(trial)
-            best = {name: max(speeds, key=speeds.get) for name, speeds in tried.items()}
-            speeds = {name: [] for name in sides}
+            best = {name: max(found, key=found.__getitem__) for name, found in tried.items()}
+            speeds: dict[str, list[float]] = {name: [] for name in sides}
             for _ in range(repeats):
                 for name, side in sides.items():
                     speeds[name].append(_speed(side.run(best[name], steps[name, best[name]])))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ _LAYERS = (nn.Conv2d, nn.Linear)
 def convolutions_alone(
     student: Callable[[], object],
     teacher: Callable[[], object],
-    model: nn.Module,
+    model: Any,
     autocast: Callable[[], AbstractContextManager],
 ) -> Callable[[], None]:
     """The same convolutions and linear layers as in a step, on inputs of the same shape, type and layout.

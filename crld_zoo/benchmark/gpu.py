@@ -215,8 +215,9 @@ def _training(
     data, teacher, work_dir = Path(args.data).absolute(), Path(args.teacher).absolute(), out / name
     places = {'CIFAR-100 (--data)': data, "the teacher's weights (--teacher)": teacher}
     lacks = '; '.join(f'{what} not at {path}' for what, path in places.items() if not path.exists())
-    epochs, share = SHORT['epochs'], SHORT['fraction'] if gpus or args.full else 0.01
-    changes = {
+    epochs = int(SHORT['epochs'])
+    share: float | None = SHORT['fraction'] if gpus or args.full else 0.01
+    changes: dict[str, object] = {
         'model.teacher.checkpoint': teacher,
         **{f'{split}_dataloader.dataset.data_root': data for split in ('train', 'val')},
         **{f'{split}_dataloader.dataset.download': False for split in ('train', 'val')},

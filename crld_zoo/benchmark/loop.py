@@ -59,6 +59,7 @@ class _Conductor(Hook):
     def __init__(self, protocol: Callable[[Runner], Protocol], processor_time: bool) -> None:
         self._make = protocol
         self._processor_time = processor_time
+        self._left: int | None = None
 
     def before_train(self, runner: Runner) -> None:
         self._clock = Clock(next(runner.model.parameters()).device, self._processor_time)
@@ -88,6 +89,6 @@ class _Conductor(Hook):
 
     def _advance(self, segment: Segment | None) -> int:
         try:
-            return self._protocol.send(segment)
+            return next(self._protocol) if segment is None else self._protocol.send(segment)
         except StopIteration:
             raise _Finished from None

@@ -8,8 +8,10 @@ read every step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Generator
 from random import Random
+from typing import Any
 
 import torch
 from mmengine.config import Config
@@ -32,7 +34,7 @@ _WEAK = ('RandomCrop', 'RandomFlip')
 _PAIR = dict(weak=_WEAK, strong=(*_WEAK, 'RandAugment', 'Cutout'))
 
 
-def pil_options(preprocessor: nn.Module) -> dict | None:
+def pil_options(preprocessor: Any) -> dict | None:
     """Arguments of :func:`~crld_zoo.views.reference.pil_weak_strong` that make a preprocessor's own pair of views.
 
     None where its views are another pair than CRLD's, which Pillow would have to be asked for otherwise.
@@ -97,10 +99,11 @@ def one_by_one(
         inner = distiller.distiller
         if not isinstance(inner, MLLD):
             return inner.pair(student[s], teacher[t], target)
-        return sum(
+        losses = (
             mlld_loss(student[s].logits, teacher[t].logits, temperatures=[temperature])
             for temperature in (inner.temperature, *FURTHER_TEMPERATURES)
         )
+        return functools.reduce(torch.add, losses)
 
     weak, strong = (
         confident(teacher[name].logits, tau) for name, tau in (('weak', distiller.tau_w), ('strong', distiller.tau_s))
@@ -150,7 +153,7 @@ class ReferenceTraining:
         self.pairs = PilPairs(dataset.images.cpu(), dataset.labels.cpu(), options)
         self.batch_size = cfg.train_dataloader.batch_size
 
-    def batches(self, workers: int) -> Iterator[list[Tensor]]:
+    def batches(self, workers: int) -> Generator[list[Tensor], None, None]:
         """Batches ``[weak, strong, target]`` without end, from a loader with so many workers."""
         while True:
             yield from DataLoader(

@@ -24,7 +24,7 @@ def missing(setup: Path, further: tuple[str, ...] = ()) -> dict[str, str]:
         setup: The project's ``setup.py``, with its list ``REQUIRES``.
         further: Packages that are needed as well.
     """
-    listed = re.search(r'^REQUIRES = \[(.*?)^\]', setup.read_text(encoding='utf-8'), re.M | re.S).group(1)
+    (listed,) = re.findall(r'^REQUIRES = \[(.*?)^\]', setup.read_text(encoding='utf-8'), re.M | re.S)
     waiting = [(name, 'crld-zoo') for name in re.findall(r"^\s*'([A-Za-z0-9._-]+)", listed, re.M)]
     waiting += [(name, 'the tests') for name in further]
     absent, seen = {}, set()
@@ -41,7 +41,7 @@ def missing(setup: Path, further: tuple[str, ...] = ()) -> dict[str, str]:
                 absent[key] = owner
             continue
         if key not in _COMPLETE:
-            waiting += [(_NAME.match(line).group(1), key) for line in needed if _applies(line)]
+            waiting += [(found[1], key) for line in needed if _applies(line) and (found := _NAME.match(line))]
     return absent
 
 

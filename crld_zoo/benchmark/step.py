@@ -105,7 +105,7 @@ def time_step(options: Options, repeats: int, seconds: float) -> StepTimes:
     Raises:
         InputError: The recipe cannot be measured.
     """
-    found = {}
+    found: dict[str, StepTimes] = {}
 
     def protocol(runner) -> Protocol:
         return _measure(runner, options.processor_time, repeats, seconds, found)
@@ -133,8 +133,8 @@ def _measure(runner, processor_time: bool, repeats: int, seconds: float, found: 
         loops.append((yield steps))
         rows.append({**stages.measure(), 'data': data.measure()})
 
-    def spread(name: str) -> Spread | None:
-        return Spread.of(row[name] for row in rows) if name in rows[0] else None
+    def spread(name: str) -> Spread:
+        return Spread.of(row[name] for row in rows)
 
     found['times'] = StepTimes(
         batch_size=runner.train_dataloader.batch_sampler.batch_size,
@@ -144,8 +144,8 @@ def _measure(runner, processor_time: bool, repeats: int, seconds: float, found: 
         parts={name: spread(name) for name in PARTS if name in rows[0]},
         data=spread('data'),
         floor=spread('floor'),
-        pair=spread('pair'),
-        pil_pair=spread('pil_pair'),
+        pair=spread('pair') if 'pair' in rows[0] else None,
+        pil_pair=spread('pil_pair') if 'pil_pair' in rows[0] else None,
         pil_ratio=(Spread.of(row['pil_pair'] / row['pair'] for row in rows) if 'pil_pair' in rows[0] else None),
         peak_memory=peak,
     )

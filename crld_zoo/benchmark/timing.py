@@ -69,14 +69,14 @@ class Clock:
             for _ in range(calls):
                 work()
             return (self.read() - start) / calls
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         torch.cuda.synchronize()
-        start.record()
+        before.record()
         for _ in range(calls):
             work()
-        end.record()
-        end.synchronize()
-        return start.elapsed_time(end) / 1000 / calls
+        after.record()
+        after.synchronize()
+        return before.elapsed_time(after) / 1000 / calls
 
 
 class Stages:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from .numbering import numbers_of
 
 _SIZES_OF_FILES = 1000
 
 
-def fingerprint(dataset: Dataset) -> str:
+def fingerprint(dataset: Any) -> str:
     """A digest of a data set's images and their numbers; labels and the order of reading do not count.
 
     In-memory sets are read whole. Of files it takes the names, below the folder that all share, and the sizes in bytes
@@ -33,7 +33,7 @@ def fingerprint(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _add(digest, dataset: Dataset) -> None:
+def _add(digest, dataset: Any) -> None:
     own = vars(dataset)
     if 'datasets' in own:
         for part in dataset.datasets:

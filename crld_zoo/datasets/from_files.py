@@ -15,7 +15,7 @@ from .image_folder import class_folders
 from .scan import describe, find_images, printable
 
 
-class _ClassFolders:
+class _ClassFolders(mmpretrain.datasets.CustomDataset):
     """Finds the images of a local folder as :class:`~crld_zoo.datasets.image_folder.ImageFolder` does.
 
     The endings stay the dataset's own (``extensions``): the pipeline decides what it can decode. Folders that are not

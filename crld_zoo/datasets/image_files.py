@@ -74,11 +74,11 @@ class ImageFiles(InMemoryDataset):
         for name, value, known in (('resize', resize, ('crop', 'squash')), ('broken', broken, ('raise', 'skip'))):
             if value not in known:
                 raise InputError(f"{type(self).__name__}: {name} must be '{known[0]}' or '{known[1]}', not {value!r}.")
-        labels = np.asarray(labels, dtype=np.int64)
-        check_labels(labels, classes)
-        _check_classes(labels, classes, f'in {root}')
-        kept, labels = reduce_labels(
-            labels,
+        all_labels = np.asarray(labels, dtype=np.int64)
+        check_labels(all_labels, classes)
+        _check_classes(all_labels, classes, f'in {root}')
+        kept, kept_labels = reduce_labels(
+            all_labels,
             (readable_name(Path(file).as_posix()).encode() for file in files),
             classes,
             labels_per_class=labels_per_class,
@@ -87,14 +87,15 @@ class ImageFiles(InMemoryDataset):
             others=others,
         )
         split_size, numbers = len(files), torch.from_numpy(kept)
-        files, required = [files[index] for index in kept], None
+        files = [files[index] for index in kept]
+        required: np.ndarray | None = None
         if labels_per_class is not None or fraction is not None:
-            required = labels != UNLABELED
+            required = kept_labels != UNLABELED
         _check_memory(len(files), size)
         paths = [Path(root, file) for file in files]
         images, kept = decode_images(paths, size, resize=resize, broken=broken, required=required)
-        _check_classes(labels[kept], classes, f'that can be read in {root}')
-        super().__init__(images, labels[kept], classes, device=device)
+        _check_classes(kept_labels[kept], classes, f'that can be read in {root}')
+        super().__init__(images, kept_labels[kept], classes, device=device)
         self.numbers, self.split_size = numbers[torch.from_numpy(kept)], split_size
 
 
@@ -126,6 +127,7 @@ def decode_images(
             raise
         except Exception as error:  # Pillow's readers raise a dozen types for damaged files
             return f'{type(error).__name__}: {error}'
+        return None
 
     failures = {}
     pool = ThreadPoolExecutor()
@@ -156,7 +158,7 @@ def decode_images(
         level=logging.WARNING,
     )
     kept = np.delete(np.arange(len(paths)), list(failures))
-    for place, index in enumerate(kept):  # in place: a second tensor might not fit
+    for place, index in enumerate(kept.tolist()):  # in place: a second tensor might not fit
         target[place] = target[index]
     return images[: len(kept)], kept
 
@@ -168,8 +170,8 @@ def read_rgb(source: str | Path | Image.Image, size: int, resize: str) -> np.nda
         ValueError: It has more than 8 bits a channel. For a damaged file, whatever Pillow's reader raises.
     """
     if not isinstance(source, Image.Image):
-        with Image.open(source) as image:
-            return read_rgb(image, size, resize)
+        with Image.open(source) as opened:
+            return read_rgb(opened, size, resize)
     image = source
     if image.mode == 'F' or image.mode.startswith('I'):  # Pillow would clip them to white
         raise ValueError(f"its mode '{image.mode}' has more than 8 bits a channel")

@@ -52,11 +52,12 @@ class ImageFolder(ImageFiles):
         unlabeled: str | os.PathLike | None = None,
         **options,
     ) -> None:
-        if data_root is None and (classes is None or unlabeled is None):
+        start = unlabeled if data_root is None else data_root
+        if start is None or (data_root is None and classes is None):
             raise InputError('ImageFolder: without a data_root it needs unlabeled images and the names of the classes.')
         if unlabeled is not None and not Path(unlabeled).is_dir():
             raise MissingFileError(f'ImageFolder: the folder of unlabeled images {unlabeled} is not there.')
-        root, folders = Path(unlabeled if data_root is None else data_root), {}
+        root, folders = Path(start), {}
         if data_root is not None:
             folders = {name: root / folder for name, folder in class_folders(root).items()}
             if unlabeled is not None:  # it may lie beside the class folders
@@ -65,11 +66,11 @@ class ImageFolder(ImageFiles):
         for name in sorted({*folders} ^ {*names}) if folders else ():
             state = 'not named in classes' if name in folders else 'named in classes, but not there'
             raise InputError(f"ImageFolder: the class folder '{name}' of {root} is {state}.")
-        labels = {number: names.index(name) for number, name in enumerate(folders)}
+        label_of = {number: names.index(name) for number, name in enumerate(folders)}
         starts = [*folders.values(), *([] if unlabeled is None else [Path(unlabeled).absolute()])]
         samples, passed = find_images(starts)
-        files = [os.path.relpath(path, root) if number in labels else path for path, number in samples]
-        labels = [labels.get(number, -1) for _, number in samples]
+        files = [os.path.relpath(path, root) if number in label_of else path for path, number in samples]
+        labels = [label_of.get(number, -1) for _, number in samples]
         if folders:
             passed['outside of the class folders'] += sum(map(is_image, os.listdir(root)))
         print_log(

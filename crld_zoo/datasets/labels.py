@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from crld_zoo.errors import InputError
 
@@ -16,7 +17,7 @@ class UnknownLabelsError(InputError):
     """A dataset does not tell its labels."""
 
 
-def labels_of(dataset: Dataset) -> np.ndarray:
+def labels_of(dataset: Any) -> np.ndarray:
     """The labels of a dataset without reading an image: int64 ``(M,)``, -1 where an image has none.
 
     The zoo's datasets and mmpretrain's tell them, and so do MMEngine's and PyTorch's wrappers around them.
@@ -47,7 +48,7 @@ def labels_of(dataset: Dataset) -> np.ndarray:
     raise UnknownLabelsError(f'{type(dataset).__name__} does not tell its labels: give it a method get_gt_labels.')
 
 
-def check_labeled(dataset: Dataset, name: str) -> None:
+def check_labeled(dataset: Any, name: str) -> None:
     """Check that every image of a dataset to evaluate on has a label; one that does not tell its labels passes.
 
     Args:

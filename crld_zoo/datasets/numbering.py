@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset
 
 
-def numbers_of(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, int]:
+def numbers_of(dataset: Any) -> tuple[np.ndarray, np.ndarray, int]:
     """What tells the samples of a data set apart, however it was reduced, joined or repeated.
 
     A sample's number is its index in the split before any reduction to a subset. Sets that are concatenated are
@@ -19,7 +19,7 @@ def numbers_of(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, int]:
     number is the index.
 
     Args:
-        dataset: ``M`` samples.
+        dataset: ``M`` samples: a data set of PyTorch or of MMEngine, or a wrapper of one.
 
     Returns:
         The number of each sample and which copy of it stands there, from 0, both int64 ``(M,)``; and how many numbers
@@ -35,8 +35,8 @@ def numbers_of(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, int]:
     if 'datasets' in own:
         parts = [numbers_of(part) for part in dataset.datasets]
         starts = np.cumsum([0, *(size for _, _, size in parts)])
-        numbers = [numbers + start for (numbers, _, _), start in zip(parts, starts, strict=False)]
-        return np.concatenate(numbers), np.concatenate([copies for _, copies, _ in parts]), int(starts[-1])
+        shifted = [numbers + start for (numbers, _, _), start in zip(parts, starts, strict=False)]
+        return np.concatenate(shifted), np.concatenate([copies for _, copies, _ in parts]), int(starts[-1])
     if isinstance(dataset, torch.utils.data.Subset):
         return _repeated(dataset.dataset, list(dataset.indices))
     if 'repeat_indices' in own:
@@ -64,7 +64,7 @@ def numbers_of(dataset: Dataset) -> tuple[np.ndarray, np.ndarray, int]:
     return numbers, np.zeros_like(numbers), len(numbers)
 
 
-def _repeated(dataset: Dataset, indices) -> tuple[np.ndarray, np.ndarray, int]:
+def _repeated(dataset: Any, indices) -> tuple[np.ndarray, np.ndarray, int]:
     """The numbering of samples that are taken from a set by index, perhaps several times."""
     numbers, copies, size = numbers_of(dataset)
     indices = np.asarray(indices, dtype=np.int64)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
+from mmengine.dataset import DefaultSampler
 from torch.utils.data import Sampler
 
 from crld_zoo.errors import InputError
@@ -56,7 +57,7 @@ class LabeledShareBatchSampler(Sampler):
             another sampler.
     """
 
-    def __init__(self, sampler: Sampler, batch_size: int, share: float) -> None:
+    def __init__(self, sampler: DefaultSampler, batch_size: int, share: float) -> None:
         missing = [name for name in ('dataset', 'seed', 'epoch', 'rank', 'world_size') if not hasattr(sampler, name)]
         if missing:
             raise InputError(
@@ -80,7 +81,8 @@ class LabeledShareBatchSampler(Sampler):
 
     def __iter__(self) -> Iterator[CountedBatch]:
         sampler, steps = self.sampler, len(self)
-        orders, copies = [], []
+        orders: list[np.ndarray] = []
+        copies: list[np.ndarray] = []
         for kind, (pool, count) in enumerate(zip(self._pools, self._counts, strict=True)):
             order = _order(pool, steps * count * sampler.world_size, (sampler.seed, sampler.epoch, kind))
             for rows, values in ((orders, order), (copies, np.arange(len(order)) // len(pool))):

@@ -71,14 +71,14 @@ def readable_name(name: str) -> str:
         return data.decode('latin-1')
 
 
-def subfolders(root: str | os.PathLike) -> dict[str, str]:
+def subfolders(root: str | os.PathLike[str]) -> dict[str, str]:
     """The folders in ``root`` by their readable names, in the order of these; links to folders count.
 
     Raises:
         InputError: A link that leads nowhere, two folders whose names look alike.
     """
     found = {}
-    with os.scandir(root) as entries:
+    with os.scandir(os.fspath(root)) as entries:
         for entry in entries:
             if is_passed_over(entry.name):
                 continue
@@ -120,7 +120,8 @@ def find_images(
     starts = [(os.fspath(folder), number) for number, folder in enumerate(folders)]
     links = [start for start in starts if os.path.islink(start[0])]
     real = [start for start in starts if not os.path.islink(start[0])]
-    found, passed = [], Counter()
+    found: list[tuple[str, int]] = []
+    passed: Counter[str] = Counter()
     while real or links:
         folder, number = real.pop() if real else links.pop(0)
         identity = _identity(folder)

@@ -126,7 +126,7 @@ def balanced_subset(
     kept = []
     for label, name in enumerate(classes):
         members = np.flatnonzero(labels == label)
-        count = labels_per_class if fraction is None else round(fraction * len(members))
+        count = int(labels_per_class or 0) if fraction is None else round(fraction * len(members))
         if count > len(members):
             raise InputError(f"class '{name}' has {len(members)} images, fewer than labels_per_class={count}.")
         if not count:

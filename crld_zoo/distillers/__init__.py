@@ -9,6 +9,7 @@ them can be imported from here.
 import importlib
 import inspect
 import pkgutil
+from typing import TYPE_CHECKING, Any
 
 from . import decorators, features, logits
 from .base import (
@@ -32,6 +33,11 @@ __all__ = [
     'Progress',
     'TrainingData',
 ]
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any: ...  # the methods, which a type checker cannot find
+
 
 for _folder in (logits, features, decorators):
     for _info in pkgutil.iter_modules(_folder.__path__):

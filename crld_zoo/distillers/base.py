@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from mmengine.logging import print_log
@@ -73,7 +74,7 @@ class Networks(NamedTuple):
 
     student: nn.Module
     teacher: nn.Module | None = None
-    teacher_norms: Callable[[], Sequence[nn.Module]] = tuple
+    teacher_norms: Callable[[], Sequence[nn.BatchNorm2d]] = tuple
     teacher_classifier: Callable[[], tuple[Tensor, ...]] = tuple
 
 
@@ -130,6 +131,7 @@ class Distiller(nn.Module, ABC):
     reads_logits: bool = True
     per_sample: bool = True
     groups: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    class_weight: Tensor | None
 
     def __init__(
         self, *, ce_weight: float = 1.0, label_smoothing: float = 0.0, class_weight: Sequence[float] | None = None
@@ -139,10 +141,11 @@ class Distiller(nn.Module, ABC):
         require_share(self, label_smoothing=label_smoothing)
         self.ce_weight = ce_weight
         self.label_smoothing = label_smoothing
+        weights = None
         if class_weight is not None:
             require_nonnegative(self, **{f'class_weight[{index}]': value for index, value in enumerate(class_weight)})
-            class_weight = torch.tensor(class_weight, dtype=torch.float32)
-        self.register_buffer('class_weight', class_weight, persistent=False)
+            weights = torch.tensor(class_weight, dtype=torch.float32)
+        self.register_buffer('class_weight', weights, persistent=False)
 
     @property
     def student_views(self) -> tuple[str, ...]:
@@ -199,7 +202,7 @@ class Distiller(nn.Module, ABC):
     def label_loss(self, student: Predictions, target: Tensor) -> Tensor:
         """Weighted cross-entropy with the labels, summed over the views, averaged over the labeled samples."""
         views = self.student_views if self.label_views is None else self.label_views
-        return self.ce_weight * sum(
+        losses = (
             labeled_mean(
                 cross_entropy(
                     student[view].logits, target, label_smoothing=self.label_smoothing, class_weight=self.class_weight
@@ -208,6 +211,7 @@ class Distiller(nn.Module, ABC):
             )
             for view in views
         )
+        return self.ce_weight * functools.reduce(torch.add, losses)
 
 
 class PairDistiller(Distiller):
@@ -229,6 +233,8 @@ class PairDistiller(Distiller):
     """
 
     has_temperature: bool = False
+    temperature: Any  # where it has one: a number or a tensor; None in a decorator, for that of the held distiller
+    ramp: Tensor
 
     def __init__(
         self,
@@ -272,7 +278,7 @@ class PairDistiller(Distiller):
         return (self.teacher_view,) if self._of_one_view else self.views
 
     @abstractmethod
-    def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
+    def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor, *args: Any, **options: Any) -> Tensor:
         """The loss of each sample, ``(N,)``, unweighted.
 
         A method with a temperature sets ``has_temperature`` and takes ``*, temperature`` as well: a number, or a tensor
@@ -363,14 +369,14 @@ class Decorator(Distiller):
 
     needs_logits: ClassVar[bool] = False
     """Whether it changes logits, and so can only hold what reads them."""
+    distiller: PairDistiller
 
     def __init__(self, distiller: dict | Distiller, **options) -> None:
-        distiller = DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller
-        check_held(self, distiller)
+        held = check_held(self, DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller)
         super().__init__(**options)
-        self.distiller = distiller
+        self.distiller = held
         for name in ('taps', 'needs_images', 'reads_logits', 'per_sample'):
-            setattr(self, name, getattr(distiller, name))
+            setattr(self, name, getattr(held, name))
 
     @property
     def student_taps(self) -> tuple[str, ...]:
@@ -415,20 +421,19 @@ class PairDecorator(Decorator, PairDistiller):
     _warned = False
 
     def __init__(self, distiller: dict | Distiller) -> None:
-        distiller = DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller
-        check_held(self, distiller)
+        held = check_held(self, DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller)
         super().__init__(
-            distiller,
-            kd_weight=distiller.kd_weight,
-            ce_weight=distiller.ce_weight,
-            label_smoothing=distiller.label_smoothing,
-            class_weight=None if distiller.class_weight is None else distiller.class_weight.tolist(),
-            student_view=distiller.student_view,
-            teacher_view=distiller.teacher_view,
-            unlabeled=distiller.unlabeled,
+            held,
+            kd_weight=held.kd_weight,
+            ce_weight=held.ce_weight,
+            label_smoothing=held.label_smoothing,
+            class_weight=None if held.class_weight is None else held.class_weight.tolist(),
+            student_view=held.student_view,
+            teacher_view=held.teacher_view,
+            unlabeled=held.unlabeled,
         )
-        self.label_views = distiller.label_views
-        self.has_temperature = distiller.has_temperature
+        self.label_views = held.label_views
+        self.has_temperature = held.has_temperature
         self.temperature = None  # that of the held distiller
 
     def warn_of_two_classes(self, logits: Tensor) -> None:
@@ -443,8 +448,8 @@ class PairDecorator(Decorator, PairDistiller):
             )
 
 
-def check_held(decorator: Distiller, distiller: object) -> None:
-    """Refuse to hold what has no pair loss, with the reason."""
+def check_held(decorator: Decorator | PairDistiller, distiller: object) -> PairDistiller:
+    """The distiller, if it can be held; what has no pair loss is refused with the reason."""
     name, own = type(distiller).__name__, type(decorator).__name__
     if not isinstance(distiller, Distiller):
         why = 'it is no distiller'
@@ -463,7 +468,7 @@ def check_held(decorator: Distiller, distiller: object) -> None:
     elif decorator.needs_logits and distiller.needs_images:
         why = 'it differentiates the logits that the networks gave, not others made of them'
     else:
-        return
+        return distiller
     raise InputError(
         f'{own} cannot decorate {name}: {why}. {own}(distiller=…) takes a distiller with a pair loss, such as KD or '
         'DKD (a subclass of PairDistiller).'

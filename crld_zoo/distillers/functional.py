@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,9 @@ from mmengine.dist import all_reduce, is_distributed
 from torch import Tensor
 
 from crld_zoo.errors import InputError
+
+Loss = TypeVar('Loss', bound=Callable[..., Any])
+"""A function of logits; what wraps it takes and gives the same."""
 
 
 def widened(value):
@@ -24,7 +28,7 @@ def widened(value):
     return value.float() if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16) else value
 
 
-def full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def full_precision(loss: Loss) -> Loss:
     """Compute a loss in fp32 (float64 stays) whatever the logits' type, also under autocast.
 
     The logits come first, so their device decides which autocast is suspended.
@@ -36,14 +40,14 @@ def full_precision(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """
 
     @functools.wraps(loss)
-    def wrapped(logits: Tensor, *args, **kwargs) -> Tensor:
+    def wrapped(logits: Tensor, *args, **kwargs):
         with torch.autocast(logits.device.type, enabled=False):
             return loss(widened(logits), *map(widened, args), **kwargs)
 
-    return wrapped
+    return cast(Loss, wrapped)
 
 
-def soft_target(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+def soft_target(loss: Loss) -> Loss:
     """A pair loss in full precision whose second argument, the teacher's logits, is a constant.
 
     Example:
@@ -56,10 +60,10 @@ def soft_target(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
     loss = full_precision(loss)
 
     @functools.wraps(loss)
-    def wrapped(logits_s: Tensor, logits_t: Tensor, *args, **kwargs) -> Tensor:
+    def wrapped(logits_s: Tensor, logits_t: Tensor, *args, **kwargs):
         return loss(logits_s, logits_t.detach(), *args, **kwargs)
 
-    return wrapped
+    return cast(Loss, wrapped)
 
 
 @full_precision

@@ -40,6 +40,9 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         **options: MMEngine's: ``interval``, ``by_epoch``, ``max_keep_ckpts``, ``save_best``, ``save_last``, …
     """
 
+    best_ckpt_path: str | None  # MMEngine's, like the next
+    best_ckpt_path_dict: dict
+
     def __init__(self, *, snapshot_interval: int = 0, resume_schedule: str = 'saved', **options) -> None:
         super().__init__(**options)
         if self.args:

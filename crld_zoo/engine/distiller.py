@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from torch import Tensor, nn
+from torch import Tensor
 
 from crld_zoo.datasets import labels_of, numbers_of
 from crld_zoo.datasets.subset import UNLABELED
@@ -19,11 +20,11 @@ STATE = 'distiller'
 """Its key in a checkpoint."""
 
 
-def shared_buffers(model: nn.Module) -> Iterator[Tensor]:
+def shared_buffers(model: Any) -> Iterator[Tensor]:
     """The buffers that all processes take from the main one: all but the tables of a distiller."""
-    model = model.module if is_model_wrapper(model) else model
-    own = set(getattr(model, '_ddp_params_and_buffers_to_ignore', ()))
-    return (buffer for name, buffer in model.named_buffers() if name not in own)
+    plain = model.module if is_model_wrapper(model) else model
+    own = set(getattr(plain, '_ddp_params_and_buffers_to_ignore', ()))
+    return (buffer for name, buffer in plain.named_buffers() if name not in own)
 
 
 @HOOKS.register_module()

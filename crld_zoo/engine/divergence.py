@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,8 +139,7 @@ class DivergenceHook(Hook):
         if self.max_skips and self._skip(runner):
             self._losses = {}
             return True
-        self._note(runner)
-        if self._at_once(self._first_bad.device):
+        if self._at_once(self._note(runner).device):
             self._read(runner)
         return False
 
@@ -147,13 +147,15 @@ class DivergenceHook(Hook):
         if module.training and isinstance(losses, dict):  # 'loss' is what MMEngine sums
             self._losses = {name: _mean(value) for name, value in losses.items() if 'loss' in name}
 
-    def _note(self, runner) -> None:
+    def _note(self, runner) -> Tensor:
         bad = ~torch.stack(tuple(self._losses.values())).isfinite()
         if self._terms != tuple(self._losses):
             self._read(runner)
-            self._terms, self._first_bad = tuple(self._losses), bad.new_full(bad.shape, -1, dtype=torch.long)
-        self._first_bad = torch.where((self._first_bad < 0) & bad, runner.iter, self._first_bad)
+            self._terms, self._first_bad = tuple(self._losses), None
+        before = bad.new_full(bad.shape, -1, dtype=torch.long) if self._first_bad is None else self._first_bad
+        self._first_bad = torch.where((before < 0) & bad, runner.iter, before)
         self._losses = {}
+        return bad
 
     def _at_once(self, device: torch.device) -> bool:
         return self.max_skips > 0 or device.type == 'cpu'
@@ -211,7 +213,7 @@ class DivergenceHook(Hook):
 def _mean(loss: Tensor | list[Tensor]) -> Tensor:
     if isinstance(loss, Tensor):
         return loss.detach().float().mean()
-    return sum(part.detach().float().mean() for part in loss)
+    return functools.reduce(torch.add, (part.detach().float().mean() for part in loss))
 
 
 def _named_tensors(part, name: str = '') -> Iterator[tuple[str, Tensor]]:

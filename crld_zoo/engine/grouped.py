@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from mmengine.dist import all_reduce, is_distributed
@@ -112,7 +113,7 @@ class GroupedOptimWrapper(OptimWrapper):
             )
 
     @contextmanager
-    def optim_context(self, model: nn.Module) -> Iterator[None]:
+    def optim_context(self, model: Any) -> Iterator[None]:
         """The context of the forward pass: without a reduction of gradients by DDP, which happens here."""
         with contextlib.ExitStack() as stack:
             if hasattr(model, 'no_sync'):
@@ -212,7 +213,7 @@ class GroupedOptimWrapper(OptimWrapper):
                 kept[parameter] = kept[parameter] * factor
         self.message_hub.update_scalar(f'train/{self.grad_name}', float(norm))
 
-    def _parameters(self) -> Iterator[Tensor]:
+    def _parameters(self) -> Iterator[nn.Parameter]:
         return (each for group in self.optimizer.param_groups for each in group['params'])
 
 
@@ -223,7 +224,7 @@ def _laid_out(gradient: Tensor, parameter: Tensor) -> Tensor:
     return torch.empty_like(parameter, dtype=gradient.dtype).copy_(gradient)
 
 
-def _average(gradients: dict[Tensor, Tensor]) -> None:
+def _average(gradients: dict[nn.Parameter, Tensor]) -> None:
     """The mean over all processes, in which the same parameters have gradients: they run the same graph."""
     if not gradients:
         return

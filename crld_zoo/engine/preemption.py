@@ -34,6 +34,9 @@ class _Stop:
     """Whether the process was told to stop, and whether there is a training that can do so in order."""
 
     def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
         self.told_at: float | None = None
         self.training = False
 
@@ -43,7 +46,7 @@ class _Stop:
 
     def __call__(self, number: int, frame) -> None:
         now = time.monotonic()
-        if self.requested and now - self.told_at > _ONE_REQUEST:  # at once, as if the first had not been caught
+        if self.told_at is not None and now - self.told_at > _ONE_REQUEST:  # at once, as if none had been caught
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         self.told_at = self.told_at or now
@@ -61,13 +64,13 @@ def stopping_in_order() -> Iterator[None]:
     A second signal, two seconds later or more, ends it at once. A signal that the process was started to ignore (as
     ``nohup`` does with SIGHUP) it goes on to ignore.
     """
-    _STOP.__init__()
+    _STOP.reset()
     heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, _STOP) for number in heeded}
     try:
         yield
     finally:
-        _STOP.__init__()
+        _STOP.reset()
         for number, handler in before.items():
             signal.signal(number, handler)
 

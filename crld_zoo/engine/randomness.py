@@ -17,7 +17,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -64,7 +64,7 @@ class SeededBatch(CountedBatch):
         epoch: The pass over the data, from 0.
     """
 
-    def __init__(self, indices: Sequence[int], copies: np.ndarray, seed: int, epoch: int) -> None:
+    def __init__(self, indices: list[int], copies: np.ndarray, seed: int, epoch: int) -> None:
         super().__init__(indices, copies)
         self.seed, self.epoch = seed, epoch
 
@@ -84,7 +84,7 @@ class SeededBatchSampler(Sampler):
     ``LabeledShareBatchSampler`` deal the copies to the processes; of any other sampler each process counts its own.
 
     Args:
-        sampler: Gives the indices; its ``set_epoch`` is called where it has one.
+        sampler: A ``Sampler`` that gives the indices; its ``set_epoch`` is called where it has one.
         batch_size: Images in a batch.
         drop_last: Leave an incomplete last batch out.
         batches: Config of another batch sampler to take the batches from; None takes PyTorch's.
@@ -94,7 +94,7 @@ class SeededBatchSampler(Sampler):
 
     def __init__(
         self,
-        sampler: Sampler,
+        sampler: Any,
         batch_size: int,
         drop_last: bool = False,
         batches: dict | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from typing import Any
 
 import torch
 from mmengine.dist import all_gather_object
@@ -11,7 +12,6 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
-from torch.utils.data import DataLoader
 
 from crld_zoo.datasets.labels import UnknownLabelsError, labels_of
 from crld_zoo.errors import InputError
@@ -64,7 +64,7 @@ class TeacherAccuracyHook(Hook):
             runner.logger.info(f'teacher {judged.name}: top-1 {accuracy:.2f} on the validation set ({how}{expected})')
             self._judge(judged, accuracy, len(loader.dataset))
 
-    def _judge(self, teacher: nn.Module, accuracy: float, images: int) -> None:
+    def _judge(self, teacher: Any, accuracy: float, images: int) -> None:
         if teacher.expected_top1 is not None and accuracy < teacher.expected_top1 - self.tolerance:
             found = f'far below the {teacher.expected_top1:.2f} that its config expects'
             remedy = 'if the figure is right, correct expected_top1'
@@ -99,13 +99,13 @@ def guesses(right: int, images: int, classes: int, level: float = 0.01) -> bool:
 
 
 @torch.no_grad()
-def measure_accuracy(model: nn.Module, teacher: nn.Module, loader: DataLoader) -> float:
+def measure_accuracy(model: Any, teacher: nn.Module, loader: Any) -> float:
     """Top-1 of a teacher in percent, over every sample of a loader, on all processes together.
 
     Args:
         model: The model whose preprocessor makes the teacher's input of a batch.
         teacher: A teacher that knows how that preprocessor normalizes.
-        loader: Images with labels, sharded as MMEngine's ``DefaultSampler`` does.
+        loader: A ``DataLoader`` of images with labels, sharded as MMEngine's ``DefaultSampler`` does.
     """
     correct = []
     with torch.random.fork_rng(devices=[]):  # a loader draws a seed, which a run that measures nothing would not
@@ -119,7 +119,7 @@ def measure_accuracy(model: nn.Module, teacher: nn.Module, loader: DataLoader) -
     return 100.0 * in_order[: len(loader.dataset)].double().mean().item()
 
 
-def _digest(teacher: nn.Module, dataset) -> str:
+def _digest(teacher: Any, dataset) -> str:
     """What the accuracy depends on: the teacher and the labelled images, which their number and labels stand for."""
     digest = hashlib.sha256(f'{teacher.fingerprint()} {len(dataset)}'.encode())
     with contextlib.suppress(UnknownLabelsError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import mmpretrain.evaluation
 import torch
 from torch import Tensor
@@ -99,7 +101,7 @@ class PerClassAccuracy(PerSampleMetric):
         self._classes = max(self._classes, scores.shape[1])
         return torch.stack([target, scores.argmax(1) == target], dim=1).float()
 
-    def summarize(self, rows: Tensor) -> dict[str, float | list[float]]:
+    def summarize(self, rows: Tensor) -> dict[str, Any]:
         """``mean``, ``lowest`` and ``classwise`` in percent."""
         target, right = rows[:, 0].long(), rows[:, 1]
         count = target.bincount(minlength=self._classes)

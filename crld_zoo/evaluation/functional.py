@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -159,7 +161,7 @@ def agreement(scores_a: Tensor, scores_b: Tensor) -> float:
     return (scores_a.argmax(1) == scores_b.argmax(1)).double().mean().item()
 
 
-def measure(logits_s: Tensor, logits_t: Tensor | None, labels: Tensor, *, bins: int = 15) -> dict[str, float | list]:
+def measure(logits_s: Tensor, logits_t: Tensor | None, labels: Tensor, *, bins: int = 15) -> dict[str, Any]:
     """Everything that a table of students says of one: by its labels, and by its teacher.
 
     Args:
@@ -184,7 +186,7 @@ def measure(logits_s: Tensor, logits_t: Tensor | None, labels: Tensor, *, bins: 
             f'{tuple(labels.shape)}, and no label may be -1.'
         )
     confidence, predicted = logits_s.double().softmax(1).max(1)
-    measured = dict(
+    measured: dict[str, Any] = dict(
         top1=100 * topk_accuracy(logits_s, labels),
         top5=100 * topk_accuracy(logits_s, labels, min(5, logits_s.shape[1])),
         ece=expected_calibration_error(confidence, predicted == labels, bins=bins),

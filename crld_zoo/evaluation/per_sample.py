@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ class PerSampleMetric(BaseMetric):
         """The numbers to keep: from fp32 scores ``(N, K)`` and labels ``(N,)`` to fp32 ``(N, C)``."""
 
     @abstractmethod
-    def summarize(self, rows: Tensor) -> dict[str, float]:
+    def summarize(self, rows: Tensor) -> dict[str, Any]:
         """The metrics from the rows ``(M, C)`` of the whole data set."""
 
     def process(self, data_batch, data_samples: Sequence[dict]) -> None:
@@ -70,7 +71,7 @@ class PerSampleMetric(BaseMetric):
     def check_classes(self, count: int) -> None:
         """Look at the number of classes of the data, where the metric has something to say of it."""
 
-    def evaluate(self, size: int) -> dict[str, float]:
+    def evaluate(self, size: int) -> dict[str, Any]:
         """The metrics of the whole pass over ``size`` samples, the same on every process.
 
         Raises:
@@ -81,7 +82,7 @@ class PerSampleMetric(BaseMetric):
         metrics = self.compute_metrics([_in_order(all_gather_object(own), type(self).__name__)[:size]])
         return {f'{self.prefix}/{key}' if self.prefix else key: value for key, value in metrics.items()}
 
-    def compute_metrics(self, results: list[np.ndarray]) -> dict[str, float]:
+    def compute_metrics(self, results: list[np.ndarray]) -> dict[str, Any]:
         """The metrics from rows ``(M, 1 + C)``, in one part or several; the first column marks those without label."""
         rows = torch.from_numpy(np.concatenate(results))
         if rows[:, 0].any():

@@ -93,9 +93,8 @@ def scores_and_labels(samples: Sequence[Mapping]) -> tuple[Tensor, Tensor]:
     first = samples[0]
     if isinstance(first, Sample):
         batch, count = first.batch, len(first.batch.scores)
-        if [id(sample.batch) for sample in samples] == [id(batch)] * count and (
-            [sample.index for sample in samples] == list(range(count))
-        ):
+        own = [sample for sample in samples if isinstance(sample, Sample) and sample.batch is batch]
+        if len(own) == len(samples) and [sample.index for sample in own] == list(range(count)):
             return batch.scores, batch.target.to(batch.scores.device)
     for name in ('pred_score', 'gt_label'):
         if name not in first:

@@ -65,7 +65,8 @@ def grids(configs: Path) -> list[Grid]:
     Args:
         configs: The folder of the recipes; the pairs are those of its ``_base_/pairs``.
     """
-    found, pairs = defaultdict(lambda: defaultdict(set)), _pairs(configs)
+    found: dict[str, dict[tuple[str, str], set[str]]] = defaultdict(lambda: defaultdict(set))
+    pairs = _pairs(configs)
     for path in _leaves(configs):
         pair = _pair(path.stem, pairs)
         if pair is not None:

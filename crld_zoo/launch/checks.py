@@ -6,11 +6,12 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
@@ -22,7 +23,7 @@ from crld_zoo.errors import InputError
 FURTHER = 'allow it where that is meant (--allow-other-classes, in a config allow_other_classes=True)'
 
 
-def check_run(runner: Runner, splits: Sequence[str], checkpoint: str | None = None) -> None:
+def check_run(runner: Runner, splits: Sequence[str], checkpoint: str | Path | None = None) -> None:
     """Look at a run that is built.
 
     Args:
@@ -132,7 +133,7 @@ def _check_outputs(student: nn.Module, named: Mapping, loaders: Mapping) -> None
             )
 
 
-def _check_last_batch(model: nn.Module, loader: DataLoader) -> None:
+def _check_last_batch(model: BaseModel, loader: DataLoader) -> None:
     """Try the student on one image where the last batch of an epoch is that."""
     batches = loader.batch_sampler
     sampler, size = getattr(batches, 'sampler', None), getattr(batches, 'batch_size', None)
@@ -145,7 +146,7 @@ def _check_last_batch(model: nn.Module, loader: DataLoader) -> None:
     before = {name: buffer.clone() for name, buffer in model.student.named_buffers()}
     training = {module: module.training for module in model.student.modules()}
     with torch.random.fork_rng(devices=[device] if device.type == 'cuda' else []), torch.no_grad():
-        one = [SeededBatch([0], seed=0, epoch=0, copies=[0])]
+        one = [SeededBatch([0], seed=0, epoch=0, copies=np.zeros(1, np.int64))]
         batch = next(iter(DataLoader(loader.dataset, batch_sampler=one, collate_fn=loader.collate_fn)))
         inputs = model.data_preprocessor(batch, False)['inputs']
         image = next(iter(inputs.values())) if isinstance(inputs, Mapping) else inputs

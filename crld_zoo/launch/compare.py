@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from crld_zoo.engine.preemption import PREEMPTED, stopping_in_order
 from crld_zoo.errors import InputError
@@ -148,12 +148,12 @@ class Display:
         self._last_line = self._started_at
         columns = (TextColumn('{task.description}'), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
         self._bars = Progress(*columns, console=console, speed_estimate_period=600) if console.is_terminal else None
-        self._tasks = {}
+        self._tasks: dict[Path, TaskID] = {}
 
     def __enter__(self) -> Display:
         if self._bars is not None:
             self._bars.start()
-            self._all = self._bars.add_task(self._title(), total=len(self._shares), completed=self._done())
+            self._all = self._bars.add_task(self._title(), total=len(self._shares), completed=int(self._done()))
         return self
 
     def __exit__(self, *error) -> None:
@@ -272,6 +272,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         if results:
             table(results)
         return
+    places: LocalProcesses | ClusterJobs
     if args.cluster is None:
         places = LocalProcesses(args.jobs)
     else:

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from crld_zoo.config_files import find_config, read_config
 from crld_zoo.errors import InputError, UnknownNameError, nearest_names
@@ -25,8 +25,15 @@ from .options import READ_AT_THE_TOP
 CONFIG_FILE, RUN_RECORD, RESULTS_FILE, OUTPUT_FILE = 'config.py', 'run.json', 'results.json', 'output.log'
 """In the folder of a run: what it trains, what it was asked for, what it measured, what it said."""
 
-_FREE = ('work_dir', 'log_level', 'visualizer.', 'default_hooks.logger.', 'model.teacher.cache')
-_FREE += ('model.teacher.cache.folder', 'model.teacher.cache.on_full')
+_FREE = (
+    'work_dir',
+    'log_level',
+    'visualizer.',
+    'default_hooks.logger.',
+    'model.teacher.cache',
+    'model.teacher.cache.folder',
+    'model.teacher.cache.on_full',
+)
 """Options, or with a dot all below one, that change no result: a finished run may differ in them."""
 
 
@@ -214,7 +221,7 @@ def read_record(folder: Path) -> dict | None:
     return read_json(folder / RUN_RECORD)
 
 
-def read_json(path: Path) -> dict | None:
+def read_json(path: Path) -> Any:
     """The content of a JSON file, None where it is not there.
 
     Raises:
@@ -234,7 +241,7 @@ def write_json(content: dict | list, path: Path) -> None:
 
 
 def _flatten(prefix: str, value) -> Iterator[tuple[str, str]]:
-    items = value.items() if isinstance(value, Mapping) else None
+    items: Any = value.items() if isinstance(value, Mapping) else None
     if isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
         items = enumerate(value)
     if not items:
@@ -316,7 +323,7 @@ def _resolve(name: str, spec: dict, share: Mapping, options: Mapping) -> Config:
     if cfg.get('test_dataloader') is None:
         raise InputError(f"the row '{name}': {spec['recipe']} has no test_dataloader to measure its students on.")
     shared = any(key.startswith('model.teacher.cache') for key in (*share, *options))
-    if shared and _teacher_of(cfg) and (distiller.teacher_taps or distiller.needs_images):
+    if shared and _teacher_of(cfg) and distiller is not None and (distiller.teacher_taps or distiller.needs_images):
         cfg.model.teacher.pop('cache', None)
     elif shared and _teacher_of(cfg):
         _divide_cache(cfg)
@@ -347,9 +354,9 @@ def _divide_cache(cfg: Config) -> None:
         period=loop.get('views_period'),
     )
     digest = hashlib.sha256(repr(flat_config(decides)).encode()).hexdigest()[:12]
-    seed = '{seed}' if loop.get('data_seed') is None else loop.data_seed
+    seed = '{seed}' if loop.get('data_seed') is None else loop['data_seed']
     cache = cfg.model.teacher.cache
-    if isinstance(cache, Mapping):
+    if isinstance(cache, ConfigDict):
         cache.folder = str(Path(cache.folder, f'{digest}_{seed}'))
     elif cache is not None:
         cfg.model.teacher.cache = str(Path(cache, f'{digest}_{seed}'))
@@ -357,7 +364,7 @@ def _divide_cache(cfg: Config) -> None:
 
 def _teacher_of(cfg: Config) -> dict | str | None:
     teacher = (cfg.get('model') or {}).get('teacher')
-    teacher = teacher.to_dict() if hasattr(teacher, 'to_dict') else teacher
+    teacher = teacher.to_dict() if isinstance(teacher, ConfigDict) else teacher
     if isinstance(teacher, dict):
         return {key: value for key, value in teacher.items() if key != 'cache'}
     return teacher
@@ -374,7 +381,7 @@ def _seeded(config: Config, seed: int, folder: Path) -> Config:
     cfg.work_dir = str(folder)
     merge_options(cfg, {'randomness.seed': seed})
     cache = cfg.model.get('teacher', {}).get('cache') if _teacher_of(cfg) else None
-    if isinstance(cache, Mapping):
+    if isinstance(cache, ConfigDict):
         cache.folder = cache.folder.replace('{seed}', str(seed))
     elif cache is not None:
         cfg.model.teacher.cache = cache.replace('{seed}', str(seed))

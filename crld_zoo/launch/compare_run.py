@@ -62,7 +62,7 @@ def measure_run(folder: Path) -> dict:
     Raises:
         InputError: There is no finished epoch.
     """
-    record = read_record(folder)
+    record = _record_of(folder)
     results = dict(row=record['row'], seed=record['seed'], recipe=record['recipe'])
     hooks = read_config(folder / CONFIG_FILE).get('default_hooks') or {}
     for kind in ('last', 'best') if (hooks.get('checkpoint') or {}).get('save_best') else ('last',):
@@ -128,6 +128,13 @@ def teacher_logits(config: dict | str | None, student: Student, labels: Tensor, 
     return logits
 
 
+def _record_of(folder: Path) -> dict:
+    record = read_record(folder)
+    if record is None:
+        raise InputError(f'{folder} is no folder of a comparison: it has no {RUN_RECORD}.')
+    return record
+
+
 @contextlib.contextmanager
 def _counting_seconds(folder: Path) -> Iterator[None]:
     """Add to the record of a run how long it trained, to its end or until it was told to stop."""
@@ -143,7 +150,7 @@ def _counting_seconds(folder: Path) -> Iterator[None]:
 
 
 def _add_seconds(folder: Path, seconds: float) -> None:
-    record = read_record(folder)
+    record = _record_of(folder)
     write_json(record | dict(seconds=record['seconds'] + seconds), folder / RUN_RECORD)
 
 

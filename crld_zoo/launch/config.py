@@ -104,8 +104,8 @@ def prepare(cfg: Config, launcher: str = 'none') -> None:
             loader.setdefault('worker_init_fn', ConfigDict(type='obey_only_the_trainer'))
             loader.pop('disable_subprocess_warning', None)  # of the function whose place this one takes
         if loader is not None and (loader.get('num_workers', 0) or loader.get('pin_memory', False)):
-            dataset = loader.get('dataset') or {}
-            if dataset.get('device') == 'auto':  # neither works with images on a GPU
+            dataset = loader.get('dataset')
+            if dataset and dataset.get('device') == 'auto':  # neither works with images on a GPU
                 dataset.device = 'cpu'
     check_options(cfg)
     if launcher != 'none' and not is_distributed():

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -68,6 +68,9 @@ class Checked(NamedTuple):
 
 class Deployed(nn.Module):
     """From uint8 RGB ``(N, H, W, 3)`` in the size that the network sees to calibrated probabilities ``(N, K)``."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, student: Student) -> None:
         super().__init__()
@@ -168,7 +171,7 @@ def _check(
         told = run(images if preprocessing else student.normalize(images).cpu().contiguous()).double()
         if told.shape != expected.shape:
             raise InputError(f'the export to {to} gives {tuple(told.shape)} for {tuple(expected.shape)}: not kept.')
-        agree += (told.argmax(1) == expected.argmax(1)).sum().item()
+        agree += int((told.argmax(1) == expected.argmax(1)).sum())
         if preprocessing:  # softmax drops what all logits share; probabilities that underflow say nothing
             seen = told > 1e-30
             told = student.temperature * told.log()
@@ -198,7 +201,8 @@ def _of_sizes(images: Tensor, sizes: Sequence[int]) -> Iterator[Tensor]:
 
 def _plain_network(student: Student) -> nn.Module:
     """A copy on the CPU in the usual memory format, whose forward gives logits."""
-    return copy.deepcopy(student.network).cpu().to(memory_format=torch.contiguous_format).eval()
+    network: Any = copy.deepcopy(student.network)  # torch's types know no memory_format of a module
+    return network.cpu().to(memory_format=torch.contiguous_format).eval()
 
 
 def _example(model: nn.Module, student: Student) -> Tensor:
@@ -282,7 +286,7 @@ def _open_safetensors(path: Path, student: Student) -> Run:
     return torch.no_grad()(network)
 
 
-def _library_network(student: Student, *libraries: str) -> nn.Module:
+def _library_network(student: Student, *libraries: str) -> Any:
     """The inner network of a student of a library.
 
     Raises:
@@ -297,7 +301,8 @@ def _library_network(student: Student, *libraries: str) -> nn.Module:
         )
     if student.bgr:
         raise InputError('the student sees blue first, which the library has no setting for: export it to onnx.')
-    return _plain_network(student).model
+    network: Any = _plain_network(student)
+    return network.model
 
 
 def _write_timm(model: nn.Module, student: Student, path: Path, opset: int) -> None:
@@ -306,7 +311,7 @@ def _write_timm(model: nn.Module, student: Student, path: Path, opset: int) -> N
     facts = described(student)
     save_for_hf(
         _library_network(student, 'timm'),
-        path,
+        str(path),
         model_config=dict(
             label_names=student.classes,
             pretrained_cfg=dict(
@@ -398,7 +403,7 @@ def method_of(student: Student) -> tuple[str, str]:
     teacher = model.get('teacher')
     if isinstance(teacher, dict):
         inner = teacher.get('model', teacher.get('type'))
-        teacher = inner if isinstance(inner, str) else inner.get('type', 'a network of its config')
+        teacher = inner if isinstance(inner, str) else (inner or {}).get('type', 'a network of its config')
     return (name(model.distiller) if 'distiller' in model else 'unknown'), teacher or 'none'
 
 
@@ -525,7 +530,8 @@ class _naming_what_lacks:
     def __exit__(self, kind, error: BaseException | None, traceback) -> None:
         if error is None or isinstance(error, InputError) or not isinstance(error, Exception):
             return
-        said, link = '', error
+        said = ''
+        link: BaseException | None = error
         while link is not None:
             said += f'{link}\n'
             link = link.__cause__ or link.__context__

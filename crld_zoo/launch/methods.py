@@ -96,10 +96,11 @@ def published(name: str, distiller: type[Distiller], configs: Path) -> tuple[str
     """The paper of a distiller, and what its recipes give as published on :data:`CIFAR100` and :data:`IMAGENET`."""
     recipes = _recipes(name, distiller, configs)
     numbers = {pair: _published_top1(recipe) for pair, recipe in recipes.items()}
-    return paper_of(distiller), *(
+    cifar100, imagenet = (
         ', '.join(numbers[pair] for pair in pairs) if any(numbers[pair] != '-' for pair in pairs) else '-'
         for pairs in (CIFAR100, IMAGENET)
     )
+    return paper_of(distiller), cifar100, imagenet
 
 
 def _published_top1(recipe: Path | None) -> str:
@@ -146,8 +147,8 @@ def _recipe(folder: Path | None, pair: str) -> Path | None:
     """The recipe of a pair, or of its student alone; the one around KD, where a decorator has several."""
     if folder is not None:
         for ending in (pair, pair.split('_', 1)[1]):
-            found = folder.glob(f'*_{ending}.py')
-            if found := sorted(found, key=lambda path: (not path.stem.startswith('kd'), path.stem)):
+            there = folder.glob(f'*_{ending}.py')
+            if found := sorted(there, key=lambda path: (not path.stem.startswith('kd'), path.stem)):
                 return found[0]
     return None
 
@@ -190,8 +191,8 @@ def _needs(cfg: Config) -> tuple[str, str, str]:
         )
         if names
     ]
-    student, teacher = distiller.student_taps, distiller.teacher_taps if distiller.needs_teacher else ()
-    taps = ', '.join(student) + (f' (teacher: {", ".join(teacher)})' if teacher not in ((), student) else '')
+    own, other = distiller.student_taps, distiller.teacher_taps if distiller.needs_teacher else ()
+    taps = ', '.join(own) + (f' (teacher: {", ".join(other)})' if other not in ((), own) else '')
     return ', '.join(distiller.views), taps or '-', '; '.join(state) or '-'
 
 

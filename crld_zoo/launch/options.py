@@ -182,7 +182,9 @@ def _options_of(module) -> set[str] | None:
 
 
 def _check_names_of(place: str, part: Mapping, known: set[str] | None, extra: Sequence[str]) -> None:
-    for name in () if known is None else part.keys() - known - {'type', '_scope_', *extra}:
+    if known is None:
+        return
+    for name in part.keys() - known - {'type', '_scope_', *extra}:
         near = nearest_names(name, known)
         raise UnknownNameError(
             f"{place}.{name}: {part.get('type') or _BY_DEFAULT.get(place, 'it')} has no option '{name}' ({near})."

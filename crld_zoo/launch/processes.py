@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.distributed
@@ -46,9 +47,9 @@ def leave_group(together: bool = True) -> None:
         torch.distributed.destroy_process_group()
 
 
-def on_main(look: Callable):
+def on_main(look: Callable[[], Any]) -> Any:
     """What the main process finds, or the error it meets, in every process."""
-    answer = [None, None]
+    answer: list[Any] = [None, None]
     if get_rank() == 0:
         try:
             answer[0] = look()

@@ -74,14 +74,15 @@ def time_batches(run: Callable[[Tensor], object], images: Tensor, seconds: float
         images: One image, ``(1, …)``.
         seconds: How long each batch is measured.
     """
-    latency, best = None, (0.0, 0)
+    latencies: list[float] = []
+    best = (0.0, 0)
     for size in BATCHES:
         batch = images.expand(size, *images.shape[1:]).contiguous()
         timer = Timer('run(batch)', globals=dict(run=run, batch=batch), num_threads=torch.get_num_threads())
         measured = timer.blocked_autorange(min_run_time=seconds).median
-        latency = measured if latency is None else latency
+        latencies.append(measured)
         best = max(best, (size / measured, size))
-    return latency, *best
+    return latencies[0], *best
 
 
 def profile(student: Student, name: str, *, seconds: float = 0.5, accuracy: bool = True) -> list[Cost]:
@@ -93,8 +94,7 @@ def profile(student: Student, name: str, *, seconds: float = 0.5, accuracy: bool
         seconds: How long each batch is measured.
         accuracy: Measure the student's on the test set.
     """
-    logits, labels = student.outputs(split='test') if accuracy else (None, None)
-    top1 = 100 * topk_accuracy(logits, labels) if accuracy else None
+    top1 = 100 * topk_accuracy(*student.outputs(split='test')) if accuracy else None
     device = next(student.network.parameters()).device
     images = torch.rand(1, 3, *student.size, device=device)
     costs = [_cost(f'{name} student', student.network, images, seconds, top1)]
@@ -213,8 +213,9 @@ def draw(costs: Sequence[Cost], path: str | Path) -> None:
         raise InputError('there is no accuracy to draw: leave --no-accuracy out.')
     figure, axes = pyplot.subplots(figsize=(6, 4), layout='constrained')
     for runtime in sorted({cost.runtime for cost in points}):
-        own = [cost for cost in points if cost.runtime == runtime]
-        axes.scatter([1000 * cost.latency for cost in own], [cost.accuracy for cost in own], label=runtime)
+        own = [(cost.latency, cost.accuracy) for cost in points if cost.runtime == runtime]
+        latencies, accuracies = zip(*own, strict=True)
+        axes.scatter([1000 * latency for latency in latencies], accuracies, label=runtime)
     for cost in points:
         axes.annotate(cost.name.removesuffix(' student'), (1000 * cost.latency, cost.accuracy), fontsize=7)
     axes.set(xlabel='latency of one image, ms', ylabel='top-1 on the test set, %')

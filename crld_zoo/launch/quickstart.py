@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with stopping_in_order():
         outcome = compare(comparison, LocalProcesses(args.jobs))
     if outcome.failed or outcome.stopped:
-        reasons = [f'{run.name} ({reason})' for run, reason in outcome.failed.items()]
+        reasons = [f'{name} ({reason})' for name, reason in outcome.failed.items()]
         reasons += [f'{run.name} (told to stop)' for run in outcome.stopped]
         raise InputError(f'{len(reasons)} of {len(comparison.runs)} runs failed: {"; ".join(reasons)}')
     width = Console().width if sys.stdout.isatty() else 200

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -293,6 +293,11 @@ def _rows(folders: Sequence[Folder], students: Sequence[Student]) -> dict[str, l
     return rows
 
 
+def _bins(confidence: Tensor, right: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    count, hits, sums = (part.numpy() for part in calibration_bins(confidence, right, bins=BINS))
+    return count, hits, sums
+
+
 def _seed(cfg: Config) -> int:
     return int((cfg.get('randomness') or {}).get('seed') or 0)
 
@@ -384,7 +389,7 @@ def _run(folder: Folder, student: Student, logits: Tensor, teacher: Tensor | Non
             flops=_flops(student),
         ),
         predicted=predicted.numpy(),
-        bins=tuple(part.numpy() for part in calibration_bins(confidence, predicted == test.labels, bins=BINS)),
+        bins=_bins(confidence, predicted == test.labels),
     )
 
 
@@ -501,12 +506,12 @@ class _Teachers:
         """What is measured of the first."""
         return None if not self._found else measure(self._first[2], None, self.test.labels, bins=BINS)
 
-    def bins(self) -> tuple[np.ndarray, ...] | None:
+    def bins(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """The reliability of the first."""
         if not self._found:
             return None
         confidence, predicted = self._first[2].double().softmax(1).max(1)
-        return tuple(part.numpy() for part in calibration_bins(confidence, predicted == self.test.labels, bins=BINS))
+        return _bins(confidence, predicted == self.test.labels)
 
     @torch.no_grad()
     def embedding(self, subset: np.ndarray) -> np.ndarray | None:
@@ -526,7 +531,8 @@ class _Teachers:
         if not self._found:
             return {}
         student, teacher = self._first[:2]
-        cfg, preprocessor = student.config, student.preprocessor
+        cfg = student.config
+        preprocessor: Any = student.preprocessor
         loader = seeded_loader(dict(cfg.train_dataloader), attach=getattr(preprocessor, 'takes_keys', False))
         try:
             with DefaultScope.overwrite_default_scope('crld_zoo'):
@@ -553,7 +559,7 @@ class _Teachers:
         return {name: torch.cat(found[name]).numpy() for name in names}
 
     @property
-    def _first(self) -> tuple[Student, nn.Module, Tensor, np.ndarray]:
+    def _first(self) -> tuple[Student, Any, Tensor, np.ndarray]:
         return next(iter(self._found.values()))
 
     def _of(self, student: Student) -> tuple[Student, nn.Module, Tensor, np.ndarray] | None:
@@ -570,8 +576,8 @@ def _thresholds(students: Sequence[Student]) -> dict[str, float]:
     for student in students:
         with DefaultScope.overwrite_default_scope('crld_zoo'):
             distiller = DISTILLERS.build(student.config.model.distiller.to_dict())
-        found = {view: getattr(distiller, f'tau_{view[0]}', None) for view in distiller.views}  # CRLD's names
-        found = {view: value for view, value in found.items() if value is not None}
+        taus = {view: getattr(distiller, f'tau_{view[0]}', None) for view in distiller.views}  # CRLD's names
+        found = {view: tau for view, tau in taus.items() if tau is not None}
         if found:
             return found
     return {}

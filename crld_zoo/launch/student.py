@@ -7,14 +7,16 @@ import inspect
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.dataset import Compose
 from mmengine.logging import MMLogger, print_log
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from PIL import Image
@@ -98,7 +100,7 @@ class Student:
         dataset = _dataset_config(config)
         pipeline = dataset.get('pipeline') or config.get('test_pipeline')
         self._resize = dataset.get('resize', 'crop')
-        self._from_file = self._from_array = None
+        self._from_file: Callable[[dict], dict] | None = None
         self.bgr = False
         if pipeline:
             loading, steps = pipeline[0], pipeline[1:]
@@ -107,7 +109,8 @@ class Student:
             with DefaultScope.overwrite_default_scope('crld_zoo'):
                 self._from_file, self._from_array = Compose(pipeline), Compose(steps)
             self.bgr = not ((config.model.get('data_preprocessor') or {}).get('to_rgb') or False)
-            self.size = self._run_pipeline(Image.new('RGB', (600, 400))).shape[:2]
+            height, width = self._run_pipeline(self._from_file, Image.new('RGB', (600, 400))).shape[:2]
+            self.size = (height, width)
         else:
             side = _side(dataset, config)
             self.size = (side, side)
@@ -132,14 +135,14 @@ class Student:
             picture = Image.fromarray(array)
         if self._from_file is None:
             return read_rgb(picture, self.size[0], self._resize)
-        return self._run_pipeline(picture)
+        return self._run_pipeline(self._from_file, picture)
 
-    def _run_pipeline(self, picture: str | Path | Image.Image) -> np.ndarray:
+    def _run_pipeline(self, from_file: Callable[[dict], dict], picture: str | Path | Image.Image) -> np.ndarray:
         if isinstance(picture, Image.Image):  # mmcv's reader gives blue first
             array = np.ascontiguousarray(np.asarray(picture.convert('RGB'))[..., ::-1])
             result = self._from_array(dict(img=array, img_shape=array.shape[:2], ori_shape=array.shape[:2]))
         else:
-            result = self._from_file(dict(img_path=str(picture)))
+            result = from_file(dict(img_path=str(picture)))
         return np.ascontiguousarray(result['inputs'].permute(1, 2, 0).flip(2).numpy())
 
     def preprocess(self, images: Picture | Sequence[Picture]) -> Tensor:
@@ -149,9 +152,9 @@ class Student:
             images: uint8 RGB ``(N, H, W, 3)``, or a list of paths, PIL images and uint8 arrays ``(H, W, 3)``; one
                 picture alone counts as a list of one.
         """
-        if isinstance(images, str | Path | Image.Image) or getattr(images, 'ndim', 4) == 3:
-            images = [images]
-        return self.normalize(torch.from_numpy(np.stack([self.read(image) for image in images])))
+        alone = isinstance(images, str | Path | Image.Image) or getattr(images, 'ndim', 4) == 3
+        pictures = cast(Sequence[Picture], [images] if alone else images)
+        return self.normalize(torch.from_numpy(np.stack([self.read(picture) for picture in pictures])))
 
     def normalize(self, images: Tensor) -> Tensor:
         """From uint8 RGB ``(N, height, width, 3)``, as :meth:`read` gives it, to what the network takes."""
@@ -216,7 +219,7 @@ class Student:
         )
         return torch.cat(logits), torch.cat(labels)
 
-    def calibrate(self) -> dict[str, float]:
+    def calibrate(self) -> dict[str, Any]:
         """Fit the temperature on the validation set and keep it beside the checkpoint.
 
         Returns:
@@ -254,7 +257,7 @@ class Student:
         return 1.0
 
 
-def build_teacher(config: dict | str, student: Student) -> nn.Module:
+def build_teacher(config: dict | str, student: Student) -> Any:
     """A teacher with its weights, for the images that a student normalizes, on its device.
 
     Args:
@@ -268,7 +271,7 @@ def build_teacher(config: dict | str, student: Student) -> nn.Module:
     from crld_zoo.models import Distillation  # noqa: F401  registers
 
     named = isinstance(config, dict) and ('model' in config or 'teachers' in config)
-    options = dict(config) if named else dict(model=config)
+    options: dict = dict(config) if isinstance(config, dict) and named else dict(model=config)
     with DefaultScope.overwrite_default_scope('crld_zoo'):
         teacher = MODELS.build(
             {'type': 'Teacher', **{key: value for key, value in options.items() if key not in ('compile', 'cache')}}
@@ -286,7 +289,7 @@ def log_to_stderr() -> None:
             handler.stream = sys.stderr
 
 
-def _build(cfg: Config, device: str | None) -> nn.Module:
+def _build(cfg: Config, device: str | None) -> BaseModel:
     model = student_alone(cfg.model.to_dict())
     with DefaultScope.overwrite_default_scope('crld_zoo'):
         built = MODELS.build(model)

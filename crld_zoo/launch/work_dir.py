@@ -61,7 +61,9 @@ def occupied(work_dir: str | Path, resume: bool | str = False) -> Iterator[tuple
 
 
 def _checkpoint_and_seed(work_dir: Path, resume: bool | str) -> tuple[str | None, int | None]:
-    path = find_resume_checkpoint(work_dir) if resume in (True, 'auto') else resume or None
+    path = (
+        resume if isinstance(resume, str) and resume != 'auto' else find_resume_checkpoint(work_dir) if resume else None
+    )
     holds_run = (work_dir / 'last_checkpoint').exists() or any(work_dir.glob('*.pth'))
     if path is None:
         if holds_run and not resume:

@@ -14,6 +14,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import torch
@@ -77,11 +78,11 @@ class TeacherCache:
             raise InputError(f"the teacher's cache: on_full must be 'continue' or 'stop', not {on_full!r}.")
         self.folder, self.dtype, self.top_k, self.on_full = Path(folder), dtype, top_k, on_full
         self.read = self.computed = 0
-        self._row: np.dtype | None = None
+        self._opened: np.dtype | None = None
         self._samples = 0
         self._images: dict[str, int] = {}
         self._files: dict[str, tuple[int, _File]] = {}
-        self._locks: dict[str, object] = {}
+        self._locks: dict[str, IO[str]] = {}
         self._pending: deque = deque()
         self._full = False
 
@@ -124,7 +125,7 @@ class TeacherCache:
         barrier()
         for path, description in descriptions.items():
             _compare(path, description)
-        self._row = _row(classes, self.top_k, self.dtype)
+        self._opened = _row(classes, self.top_k, self.dtype)
         if passes is not None and is_main_process():
             self._weigh(passes)
 
@@ -139,8 +140,6 @@ class TeacherCache:
         Returns:
             The logits, on the device of the keys.
         """
-        if self._row is None:
-            raise InputError("the teacher's cache is not open: TeacherCacheHook opens it, or call its open().")
         place = self._place(keys)
         file = self._file(view, keys.epoch)
         rows = file.read(place)
@@ -161,14 +160,20 @@ class TeacherCache:
             return self._unpack(self._pack(logits.cpu(), len(place))).to(logits.device)
         return logits
 
+    @property
+    def _row(self) -> np.dtype:
+        if self._opened is None:
+            raise InputError("the teacher's cache is not open: TeacherCacheHook opens it, or call its open().")
+        return self._opened
+
     def close(self) -> None:
         """Write what is left and let go of the files."""
         self._write_pending()
         for _, file in self._files.values():
             file.close()
         self._files.clear()
-        for file in self._locks.values():
-            file.close()
+        for held in self._locks.values():
+            held.close()
         self._locks.clear()
 
     def _place(self, keys: SampleKeys) -> np.ndarray:
@@ -178,23 +183,25 @@ class TeacherCache:
         return samples + copies * self._samples
 
     def _file(self, view: str, epoch: int) -> _File:
-        at, file = self._files.get(view, (None, None))
-        if at != epoch:
-            self._write_pending()
-            if file is not None:
-                file.close()
-            path = self.folder / view / f'{epoch:04d}.rows'
-            file = _File(path, self._row, self._images[view], self._samples, self._may_write(view, epoch), self._refuse)
-            self._files[view] = epoch, file
+        opened = self._files.get(view)
+        if opened is not None and opened[0] == epoch:
+            return opened[1]
+        row = self._row
+        self._write_pending()
+        if opened is not None:
+            opened[1].close()
+        path = self.folder / view / f'{epoch:04d}.rows'
+        file = _File(path, row, self._images[view], self._samples, self._may_write(view, epoch), self._refuse)
+        self._files[view] = epoch, file
         return file
 
     def _may_write(self, view: str, epoch: int) -> bool:
         """Whether this run is the first to come to a file; all its processes write it together."""
         answer = [False]
         if is_main_process() and not self._full:
-            file = self._locks.pop(view, None)
-            if file is not None:
-                file.close()
+            before = self._locks.pop(view, None)
+            if before is not None:
+                before.close()
             file = self._locks[view] = open(self.folder / view / '.lock', 'a+')  # noqa: SIM115
             try:
                 lock(file, epoch)
@@ -351,7 +358,7 @@ def _row(classes: int, top_k: int | None, dtype: str) -> np.dtype:
 
 
 def _checksum(row: np.ndarray) -> int:
-    return zlib.crc32(row) or 1  # 0 is a row that is not there
+    return zlib.crc32(row.data) or 1  # 0 is a row that is not there
 
 
 def _compare(path: Path, description: Mapping[str, str]) -> None:

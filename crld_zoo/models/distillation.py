@@ -8,6 +8,7 @@ import functools
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from mmengine.dist import get_world_size
@@ -31,19 +32,20 @@ from .graph import LossGraphs
 from .teacher import Teacher
 
 Views = Mapping[str, Tensor]
+Held = TypeVar('Held')
 
 
-class _Outside:
+class _Outside(Generic[Held]):
     """Holds a module outside of the module tree that it serves.
 
     Optimizers, gradient sync, EMA and checkpoints walk the tree, so none of them meets what is held here. A deep copy
     of the owner (EMA makes one) shares it.
     """
 
-    def __init__(self, module: Callable | None) -> None:
+    def __init__(self, module: Held) -> None:
         self.module = module
 
-    def __deepcopy__(self, memo: dict) -> _Outside:
+    def __deepcopy__(self, memo: dict) -> _Outside[Held]:
         return self
 
 
@@ -116,7 +118,7 @@ class Distillation(BaseModel):
         self.student_forward = student_forward
         self._compiled = _Outside(compiled(self.student, compile)) if compile else None
         self._taps = _Outside(Taps(self.student, ()))
-        self._seen = None
+        self._seen: tuple[dict[str, Prediction], dict[str, Prediction], Tensor] | None = None
         if isinstance(self.data_preprocessor, ViewPreprocessor):
             self.data_preprocessor.needed_views = tuple(
                 dict.fromkeys((*distiller.student_views, *(distiller.teacher_views if distiller.needs_teacher else ())))
@@ -154,8 +156,8 @@ class Distillation(BaseModel):
 
     def forward(
         self,
-        inputs: Tensor | Views | DrawnViews,
-        data_samples: list | Tensor | None = None,
+        inputs: Any,
+        data_samples: Any = None,
         mode: str = 'tensor',
         keys: SampleKeys | None = None,
     ):
@@ -231,12 +233,13 @@ class Distillation(BaseModel):
         batch = dict(drawn._asdict(), target=target)
         if samples is not None:
             batch['samples'] = samples
-        if self.teacher_cache is not None:
+        if self.teacher_cache is not None and keys is not None:
             views = functools.cache(lambda: self.data_preprocessor.render(*drawn))  # if the teacher must run
             batch['logits'] = {
-                view: self._kept(view, lambda view=view: views()[view], keys) for view in self.distiller.teacher_views
+                view: self._kept(view, lambda view: views()[view], keys) for view in self.distiller.teacher_views
             }
-        return self._graphs.module(batch) if self.training else self.losses_of_tensors(batch)
+        graphs = self._graphs.module
+        return graphs(batch) if graphs is not None and self.training else self.losses_of_tensors(batch)
 
     def _distill(self, student: dict, teacher: dict, target: Tensor) -> dict[str, Tensor]:
         with torch.autocast(target.device.type, enabled=False):
@@ -264,17 +267,20 @@ class Distillation(BaseModel):
             )
         views = {name: views[name] for name in self.distiller.teacher_views}
         if self.teacher_cache is not None and keys is not None:
+
+            def kept(name: str, images: Tensor) -> tuple[Tensor, dict]:
+                return self._kept(name, lambda _: images, keys), {}
+
             return {
-                name: self._predict(
-                    lambda images, name=name: (self._kept(name, lambda: images, keys), {}), {name: view}, samples
-                )[name]
+                name: self._predict(functools.partial(kept, name), {name: view}, samples)[name]
                 for name, view in views.items()
             }
         with torch.set_grad_enabled(self.distiller.needs_images):
             return self._predict(self.teacher.extract, views, samples, together=True)
 
-    def _kept(self, view: str, images: Callable[[], Tensor], keys: SampleKeys) -> Tensor:
-        return self.teacher_cache.logits(view, keys, lambda: _wide(self.teacher.extract(images())[0]))
+    def _kept(self, view: str, images: Callable[[str], Tensor], keys: SampleKeys) -> Tensor:
+        teacher, cache = cast(Teacher, self.teacher), cast(TeacherCache, self.teacher_cache)  # asked for with both
+        return cache.logits(view, keys, lambda: _wide(teacher.extract(images(view))[0]))
 
     def observe(self, skipped: bool = False) -> None:
         """Let the distiller bring its tables and queues up to date with the last step; called after every step.
@@ -381,7 +387,7 @@ class Distillation(BaseModel):
         """One prediction a view, from one pass over all views of a size or from one pass each."""
         images = self._needs_images
         if together:
-            parts: dict[tuple, list[str]] = {}
+            parts: dict[object, list[str]] = {}
             for name, view in views.items():
                 parts.setdefault(tuple(view.shape[1:]), []).append(name)
         else:
@@ -405,7 +411,7 @@ class Distillation(BaseModel):
     def _needs_images(self) -> bool:
         return 'distiller' in self._modules and self.distiller.needs_images
 
-    def _build_teacher(self, teacher: str | dict | nn.Module | None, distiller: Distiller) -> nn.Module | None:
+    def _build_teacher(self, teacher: Any, distiller: Distiller) -> Teacher | None:
         if teacher is None:
             return None
         if not distiller.needs_teacher:
@@ -497,7 +503,7 @@ def _build_student(student: str | dict | nn.Module) -> nn.Module:
     return build_network(student)
 
 
-def _take_cache(teacher, distiller: Distiller) -> tuple[object, TeacherCache | None]:
+def _take_cache(teacher: Any, distiller: Distiller) -> tuple[Any, TeacherCache | None]:
     """A teacher's config without its cache, and the cache."""
     if not isinstance(teacher, Mapping) or teacher.get('cache') is None:
         if isinstance(teacher, Mapping) and 'cache' in teacher:
@@ -535,7 +541,7 @@ def _keep_the_student_alone(module: nn.Module, state_dict: dict, prefix: str, lo
     take_versions_out(getattr(state_dict, '_metadata', {}), prefix, 'student')
 
 
-def _accept_the_student_alone(module: nn.Module, state_dict: dict, prefix: str, *_) -> None:
+def _accept_the_student_alone(module: Any, state_dict: dict, prefix: str, *_) -> None:
     own = tuple(f'{prefix}{name}.' for name in module._modules)
     for key in [key for key in state_dict if key.startswith(prefix) and not key.startswith(own)]:
         state_dict[f'{prefix}{_STUDENT}{key[len(prefix) :]}'] = state_dict.pop(key)

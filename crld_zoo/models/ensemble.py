@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from crld_zoo.errors import InputError
 from crld_zoo.registry import MODELS
+
+from .teacher import Teacher
 
 AVERAGES = ('probabilities', 'logits')
 
@@ -53,10 +56,11 @@ class TeacherEnsemble(nn.Module):
             raise InputError(
                 f'weights={weights} of TeacherEnsemble: one number above zero for each of its {len(teachers)} teachers'
             )
-        self.teachers = nn.ModuleList(
+        built = nn.ModuleList(
             teacher if isinstance(teacher, nn.Module) else MODELS.build({'type': 'Teacher', **teacher})
             for teacher in teachers
         )
+        self.teachers = cast(Sequence[Teacher], built)
         for other in self.teachers[1:]:
             other.check_classes(self.num_classes)
         self.average = average

@@ -62,7 +62,7 @@ class LossGraphs:
         )
         with _unchanged(function, device), autocast:
             try:
-                record = self.record or torch.cuda.make_graphed_callables
+                record: Callable = self.record or torch.cuda.make_graphed_callables
                 return record(function, (tree_map(torch.clone, batch),), allow_unused_input=True)
             except RuntimeError as error:
                 raise InputError(

@@ -60,6 +60,10 @@ class Teacher(nn.Module):
             teacher = dict(type='Teacher', model='torchvision::resnet34.IMAGENET1K_V1', classes=[207, 281, 340])
     """
 
+    classes: Tensor | None
+    scale: Tensor | None
+    shift: Tensor | None
+
     def __init__(
         self,
         model: str | Mapping,
@@ -84,7 +88,7 @@ class Teacher(nn.Module):
         spec = sources.resolve(model, num_classes=num_classes)
         self.name = spec.name
         self.mean, self.std = (spec.mean, spec.std) if mean is None else (mean, std)
-        if self.mean is not None or self.std is not None:
+        if self.mean is not None and self.std is not None:
             check_normalization(self.mean, self.std, self.name)
         self.bgr = spec.bgr if bgr is None else bgr
         self.size = spec.size if size is None else size
@@ -133,14 +137,19 @@ class Teacher(nn.Module):
 
     def norms(self) -> list[nn.BatchNorm2d]:
         """The batch norm behind each tap ``'stageN:pre'``, of all stages; to be read before :meth:`optimize`."""
-        return pre_activation_norms(self.network, self._see(self._probe))
+        return pre_activation_norms(self.network, self._see(self._shown()))
 
     def classifier(self) -> tuple[Tensor, Tensor]:
         """The weight ``(K, C)`` and the bias ``(K,)`` of its last linear layer, of the classes that count."""
-        weight, bias = final_classifier(self.network, self._see(self._probe))
+        weight, bias = final_classifier(self.network, self._see(self._shown()))
         return (weight, bias) if self.classes is None else (weight[self.classes], bias[self.classes])
 
     _probe: Tensor | None = None
+
+    def _shown(self) -> Tensor:
+        if self._probe is None:
+            raise InputError(f'the teacher {self.name} was shown no image: call tap() first')
+        return self._probe
 
     @torch.no_grad()
     def _tapped(self) -> dict[str, Tensor]:
@@ -175,7 +184,7 @@ class Teacher(nn.Module):
             mean: The student's mean, R, G, B, pixels in 0-255; None for images in 0-255 that are not normalized.
             std: The student's standard deviation, likewise.
         """
-        if self.mean is None:
+        if self.mean is None or self.std is None:
             print_log(
                 f'the teacher {self.name} states no normalization: it sees the images normalized as the student does',
                 logger='current',
@@ -184,11 +193,11 @@ class Teacher(nn.Module):
             return
         mean, std = (0.0, 0.0, 0.0) if mean is None else mean, (1.0, 1.0, 1.0) if std is None else std
         check_normalization(mean, std, 'the student')
-        mean, std, own_mean, own_std = (
+        given_mean, given_std, own_mean, own_std = (
             torch.as_tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (mean, std, self.mean, self.std)
         )
-        scale, shift = std / own_std, (mean - own_mean) / own_std
-        same = torch.equal(mean, own_mean) and torch.equal(std, own_std)
+        scale, shift = given_std / own_std, (given_mean - own_mean) / own_std
+        same = torch.equal(given_mean, own_mean) and torch.equal(given_std, own_std)
         device = next(self.network.parameters()).device
         self.scale = None if same else scale.to(device, torch.float32)
         self.shift = None if same else shift.to(device, torch.float32)
@@ -244,7 +253,7 @@ class Teacher(nn.Module):
     def _see(self, inputs: Tensor) -> Tensor:
         """Renormalize, reorder the channels, resize. Resizing is linear with weights that sum to one, so it may
         follow the renormalization, which is cheaper on the smaller of the two images in the usual case."""
-        images = inputs if self.scale is None else inputs * self.scale + self.shift
+        images = inputs if self.scale is None or self.shift is None else inputs * self.scale + self.shift
         if self.bgr:
             images = images.flip(1)
         if self.size is not None and images.shape[-2:] != (self.size, self.size):
@@ -277,9 +286,11 @@ class Teacher(nn.Module):
 
 def _dtype(name: str | None) -> torch.dtype | None:
     known = {'bfloat16': torch.bfloat16, 'float16': torch.float16}
-    if name is not None and name not in known:
+    if name is None:
+        return None
+    if name not in known:
         raise InputError(f"dtype='{name}' of a teacher: expected one of {', '.join(known)}, or none for float32")
-    return known.get(name)
+    return known[name]
 
 
 def _check_classes(classes: Sequence[int] | None, outputs: int, name: str) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import typing
+from typing import Any
 
 import torch
 import torchvision
@@ -39,7 +40,9 @@ def put_versions_in(versions: dict | None, prefix: str, name: str) -> None:
     >>> versions
     {'': 2, 'layers': 3, 'student': 2, 'student.layers': 3}
     """
-    for path, version in list((versions or {}).items()):
+    if versions is None:
+        return
+    for path, version in list(versions.items()):
         if f'{path}.'.startswith(prefix):
             versions.setdefault(f'{prefix}{name}.{path.removeprefix(prefix[:-1]).lstrip(".")}'.rstrip('.'), version)
 
@@ -84,6 +87,8 @@ class HuggingFaceClassifier(LibraryNames, classifiers.HuggingFaceClassifier):
     Raises:
         InputError: The weights leave a part of the network random, of which transformers only warns.
     """
+
+    model: nn.Module
 
     def __init__(self, model_name: str, pretrained: bool = False, *args, **kwargs):
         super().__init__(model_name, False, *args, **kwargs)
@@ -202,7 +207,7 @@ class ModuleClassifier(LibraryNames, classifiers.TimmClassifier):
         self._register_load_state_dict_pre_hook(self._add_state_dict_prefix)
 
 
-def two_class_logits(network: nn.Module) -> None:
+def two_class_logits(network: Any) -> None:
     """Have a network with one output ``z``, the logit of the second of two classes, give the logits ``(0, z)``.
 
     Their softmax is ``(1 - sigmoid(z), sigmoid(z))``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -78,7 +79,9 @@ def _first_accepted(network: nn.Module, sizes: Sequence[int]) -> Tensor | None:
 
 def _pairs(network: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, nn.Module]]:
     """Each convolution whose output a batch norm takes as it is."""
-    producers, pairs, calls = {}, [], Counter()
+    producers: dict[int, tuple[nn.Conv2d, Tensor]] = {}
+    pairs: list[tuple[nn.Conv2d, Any]] = []
+    calls: Counter[nn.Module] = Counter()
 
     def note(module: nn.Module, inputs: tuple, output: Tensor) -> None:
         calls[module] += 1

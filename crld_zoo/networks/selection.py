@@ -51,7 +51,8 @@ def _rows(keys: Mapping[str, Tensor]) -> dict[str, list[str]]:
 
 def _source(key: str, rows: Mapping[str, Sequence[str]], larger: Mapping[str, Sequence[str]]) -> str:
     """The key in the larger network that one of the small network takes its values from."""
-    here, there = [], []
+    here: list[str] = []
+    there: list[str] = []
     for part in key.split('.'):
         if part.isdigit():
             own, others = rows['.'.join(here)], larger.get('.'.join(there), ())

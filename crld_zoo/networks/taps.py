@@ -25,7 +25,7 @@ import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -43,9 +43,9 @@ class _Call(NamedTuple):
     """The last run of a module in the probe."""
 
     path: str
-    module: nn.Module
-    input: Tensor | None
-    output: Tensor | None
+    module: Any  # of a library, with attributes of its own
+    input: Any  # the tensor among its arguments; None if there is none
+    output: Any
 
 
 class _Source(NamedTuple):
@@ -114,8 +114,9 @@ class Taps:
             return call(images), {}
         found: dict[str, Tensor] = {}
 
-        def keep(name: str, value: Tensor) -> None:
-            found[name] = value.clone() if name in self._copied else value
+        def keep(name: str, value: Tensor | None) -> None:
+            if value is not None:
+                found[name] = value.clone() if name in self._copied else value
 
         handles = []
         try:
@@ -146,7 +147,7 @@ class Taps:
         }
 
     def _class_maps(self, found: Mapping[str, Tensor], name: str) -> Tensor:
-        linear = self._network.get_submodule(self._classifier)
+        linear: Any = self._network.get_submodule(self._classifier)
         bias = None if name.endswith(':nobias') else linear.bias
         return F.conv2d(found['last_map'], linear.weight.flatten(1)[:, :, None, None], bias)
 
@@ -266,11 +267,11 @@ class _Probe:
         if name in ('last_map', 'class_maps', 'class_maps:nobias'):
             return self._last_map()
         path, _, side = name.partition(':')
-        call = self._by_path.get(path)
-        if call is None or side not in ('', 'input') or (call.input if side else call.output) is None:
+        tapped = self._by_path.get(path)
+        if tapped is None or side not in ('', 'input') or (tapped.input if side else tapped.output) is None:
             raise UnknownNameError(self._unknown(name))
-        folded = getattr(call.module, 'folded_with', None)
-        if folded and (side == 'input') == isinstance(call.module, nn.Identity):
+        folded = getattr(tapped.module, 'folded_with', None)
+        if folded and (side == 'input') == isinstance(tapped.module, nn.Identity):
             raise InputError(
                 f"the tap '{name}' of {_title(self.network)} lies between a convolution and its batch norm ({folded}), "
                 'which are folded into one: tap the norm, or leave the folding out (fold=False)'
@@ -294,7 +295,7 @@ class _Probe:
     def _last_map(self) -> _Source:
         linear = self.classifier()
         embedding = linear.input.flatten(1)
-        fitting = []
+        fitting: list[tuple[int, int, _Source]] = []
         for call in self.calls:
             if call.output is not None and call.output.dim() == 4 and len(call.output) == self._images:
                 source = self._as_map(call.path, 'output')
@@ -302,15 +303,13 @@ class _Probe:
                 if value.shape[1] == embedding.shape[1] and _close(value.mean((2, 3)), embedding):
                     fitting.append((value.shape[2:].numel(), len(fitting), source))
         # The largest: a pooled map is its own mean. If all are pooled, layers follow the pooling.
-        positions, _, source = max(fitting, default=(0, 0, None))
-        if positions <= 1 < (self.stages[-1].output.shape[2:].numel() if self.stages else 1):
-            source = None
-        if source is None:
+        largest = max(fitting, default=None)
+        if largest is None or largest[0] <= 1 < (self.stages[-1].output.shape[2:].numel() if self.stages else 1):
             raise InputError(
                 f'{_title(self.network)} does not classify the mean of its last map by one linear layer, so it has no '
                 'class maps'
             )
-        return source
+        return largest[2]
 
     def _as_map(self, path: str, side: str) -> _Source:
         value = self.tensor(_Source(path, side))

@@ -109,7 +109,7 @@ def fill(
     own = {key: value.shape for key, value in state.items()}
     weights = _part(weights, own, source, prefix)
     names = _own_names(weights, own)
-    renamed = OrderedDict((names[key], value) for key, value in weights.items())
+    renamed = _StateDict((names[key], value) for key, value in weights.items())
     dropped = [key for key in renamed if key not in own and _AUXILIARY.match(key)]
     for key in (*dropped, *new):
         renamed.pop(key, None)
@@ -129,9 +129,15 @@ def fill(
     print_log(f'loaded {len(weights) - len(dropped)} tensors of {source}{kept}', logger='current')
 
 
+class _StateDict(OrderedDict[str, Tensor]):
+    """Weights by name, with the versions of the modules beside them, as torch keeps them."""
+
+    _metadata: dict
+
+
 def _versions(state: Mapping, weights: Mapping[str, Tensor], names: Mapping[str, str]) -> dict:
     """The version of each module, which torch reads while it loads: the file's where it says, else the network's."""
-    versions = OrderedDict(state._metadata)
+    versions = OrderedDict(getattr(state, '_metadata', {}))
     saved = getattr(weights, '_metadata', {})
     moved = {key.rpartition('.')[0]: own.rpartition('.')[0] for key, own in names.items()} | {'': ''}
     for path, version in saved.items():
@@ -167,8 +173,8 @@ def _part(weights: Mapping[str, Tensor], own: Mapping[str, torch.Size], source: 
     return weights
 
 
-def _under(weights: Mapping[str, Tensor], prefix: str) -> OrderedDict:
-    part = OrderedDict((key.removeprefix(prefix), value) for key, value in weights.items() if key.startswith(prefix))
+def _under(weights: Mapping[str, Tensor], prefix: str) -> _StateDict:
+    part = _StateDict((key.removeprefix(prefix), value) for key, value in weights.items() if key.startswith(prefix))
     versions = getattr(weights, '_metadata', {})
     part._metadata = {
         path.removeprefix(prefix) if path.startswith(prefix) else '': version
@@ -252,7 +258,7 @@ def _unwrap(content) -> dict[str, Tensor]:
         inner = _unwrap(content.get(wrapper))
         if inner:
             return inner
-    weights = OrderedDict(
+    weights = _StateDict(
         (_without_wrapper(key), value)
         for key, value in content.items()
         if isinstance(key, str) and isinstance(value, Tensor) and not NOT_WEIGHTS.match(_without_wrapper(key))
@@ -312,11 +318,11 @@ def _misfit(path: str, found: Mapping[str, torch.Size], own: Mapping[str, torch.
         if names
     ]
     fitting = identify(found)
-    classes = next(
+    of_head = next(
         (shape[0] for name, shape in zip(_neutral(found), found.values(), strict=True) if name == 'fc.weight'), None
     )
     advice = (
-        f'its keys and shapes are those of {" or ".join(fitting)} with {classes} classes'
+        f'its keys and shapes are those of {" or ".join(fitting)} with {of_head} classes'
         if fitting
         else 'nor any other architecture of the zoo'
     )

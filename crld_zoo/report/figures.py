@@ -9,6 +9,7 @@ import io
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -22,7 +23,7 @@ BASELINE, TEACHER = '#6b7280', '#111827'
 _CYCLE = ('#0072b2', '#d55e00', '#009e73', '#cc79a7', '#e69f00', '#56b4e9', '#8c564b', '#9467bd')
 """Okabe and Ito's colors, which people with color vision deficiencies can tell apart, and two more."""
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     'font.size': 9,
     'font.family': 'sans-serif',
     'axes.titlesize': 9.5,
@@ -219,19 +220,19 @@ def similarity_maps(teacher: np.ndarray, students: Mapping[str, np.ndarray]) -> 
     columns = 1 + len(students)
     figure = Figure(figsize=(2.45 * columns + 0.7, 5.1), layout='constrained')
     grid = figure.subplots(2, columns, squeeze=False)
-    upper = lower = None
+    upper, lower = [], []
     for axes, (name, own) in zip(grid[0], {TEACHER_NAME: teacher, **students}.items(), strict=True):
-        upper = axes.imshow(own, cmap='RdBu_r', vmin=-1, vmax=1, interpolation='nearest')
+        upper.append(axes.imshow(own, cmap='RdBu_r', vmin=-1, vmax=1, interpolation='nearest'))
         axes.set_title(name)
     for axes, own in zip(grid[1, 1:], differences.values(), strict=True):
-        lower = axes.imshow(own, cmap='magma_r', vmin=0, vmax=highest, interpolation='nearest')
+        lower.append(axes.imshow(own, cmap='magma_r', vmin=0, vmax=highest, interpolation='nearest'))
         axes.set_title(f'|difference|, mean {np.nanmean(own):.3f}', fontweight='normal')
     grid[1, 0].set_axis_off()
     for axes in grid.ravel():
         axes.grid(False)
         axes.set(xticks=[], yticks=[])
-    figure.colorbar(upper, ax=grid[0], shrink=0.85, pad=0.01)
-    figure.colorbar(lower, ax=grid[1], shrink=0.85, pad=0.01)
+    figure.colorbar(upper[-1], ax=grid[0], shrink=0.85, pad=0.01)
+    figure.colorbar(lower[-1], ax=grid[1], shrink=0.85, pad=0.01)
     return figure
 
 

@@ -148,7 +148,9 @@ def write_report(report: Report, folder: str | Path) -> Path:
     ]
     files = {(name, kind): figures.rendered(own, kind) for name, own in drawn.items() for kind in ('png', 'pdf')}
     pngs = {name: data for (name, kind), data in files.items() if kind == 'png'}
-    sections = [section._replace(body=section.body(pngs)) for section in sections]
+    sections = [
+        section._replace(body=section.body(pngs) if callable(section.body) else section.body) for section in sections
+    ]
     text = markup.page(
         f'Distillation report: {report.data}',
         _lead(report),
@@ -223,20 +225,20 @@ def _measures(report: Report, kind: str) -> str:
         done = sorted({run.done for run in row.runs})
         shown = ' to '.join(str(number) for number in dict.fromkeys((done[0], done[-1])))
         line = [Cell(row.name, row.name), Cell(str(len(row.runs)), len(row.runs)), Cell(shown, done[-1])]
-        own = summaries[row.name]
-        lines.append(line + [_mean_cell(own.values.get(f'{kind}_{name}'), _MEASURES[name]) for name in names])
+        means = summaries[row.name].values
+        lines.append(line + [_mean_cell(means.get(f'{kind}_{name}'), _MEASURES[name]) for name in names])
     for column, (_, larger) in enumerate(columns[measured:], measured):
-        values = [line[column].value for line in lines if line[column].value is not None]
+        values = [value for line in lines if isinstance(value := line[column].value, float)]
         if len(values) > 1:
             best = max(values) if larger else min(values)
             for line in lines:
                 line[column] = line[column]._replace(best=line[column].value == best)
     if report.teacher is not None and kind == 'last':
-        own = [
+        of_teacher = [
             _mean_cell((report.teacher[name], None) if name in report.teacher else None, _MEASURES[name])
             for name in names
         ]
-        lines.append([Cell(TEACHER_NAME, TEACHER_NAME), Cell('-', None), Cell('-', None), *own])
+        lines.append([Cell(TEACHER_NAME, TEACHER_NAME), Cell('-', None), Cell('-', None), *of_teacher])
     if compared:  # after the accuracy that it is a difference of
         columns.insert(measured + 1, (f'− {report.baseline}', True))
         for line in lines:
@@ -396,7 +398,8 @@ def _png(image: np.ndarray) -> bytes:
 def _reliability(report: Report, drawn: dict) -> Section:
     bins = {} if report.teacher_bins is None else {TEACHER_NAME: report.teacher_bins}
     for row in report.rows:
-        bins[row.name] = tuple(sum(parts) for parts in zip(*(run.bins for run in row.runs), strict=True))
+        count, hits, sums = (np.sum(parts, axis=0) for parts in zip(*(run.bins for run in row.runs), strict=True))
+        bins[row.name] = count, hits, sums
     drawn['reliability'] = figures.reliability_diagrams(bins)
     return Section(
         'Reliability',

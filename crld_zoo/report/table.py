@@ -168,7 +168,7 @@ def _difference(summary: Summary, column: _Column) -> str:
 
 def _notes(results: Sequence[Mapping], reference: Mapping[str, str]) -> list[str]:
     """What a reader must know of the columns."""
-    on_test = {run.get('best_on_test') for run in results} - {None}
+    on_test = {bool(run['best_on_test']) for run in results if run.get('best_on_test') is not None}
     chosen = {frozenset([True]): 'chosen on the test set itself', frozenset([False]): 'chosen on the validation set'}
     notes = [
         'mean ± standard deviation over the seeds; of the last epoch where a column does not say best',
@@ -247,7 +247,7 @@ def _json(results: Sequence[Mapping], reference: Mapping[str, str], width: int) 
     return json.dumps(list(results), indent=1)
 
 
-FORMATS: dict[str, Callable[[Sequence[Mapping], str | None, int], str]] = dict(
+FORMATS: dict[str, Callable[[Sequence[Mapping], Mapping[str, str], int], str]] = dict(
     text=_text, markdown=_markdown, csv=_csv, json=_json, latex=_latex
 )
 """The forms of a table."""

@@ -8,6 +8,7 @@ in a CUDA graph.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from numbers import Real
 
 import torch
@@ -174,7 +175,7 @@ def pick(uniform: Tensor, count: int | Tensor) -> Tensor:
 
 
 def check_range(
-    owner: object, name: str, values: tuple[float, float], low: float = -math.inf, high: float = math.inf
+    owner: object, name: str, values: Sequence[float], low: float = -math.inf, high: float = math.inf
 ) -> tuple[float, float]:
     """``values`` as two floats, in order and within ``low`` and ``high``.
 

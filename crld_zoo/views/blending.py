@@ -152,7 +152,9 @@ class BlendOperation(PoolOperation):
     def prepare(self, images: Tensor, magnitude: Tensor) -> Tensor:
         return self.degenerate(images).expand_as(images)
 
-    render = staticmethod(blend)
+    @staticmethod
+    def render(images: Tensor, prepared: Tensor, magnitude: Tensor) -> Tensor:
+        return blend(images, prepared, magnitude)
 
 
 @VIEWS.register_module()

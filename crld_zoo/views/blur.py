@@ -30,12 +30,12 @@ def gaussian_blur(images: Tensor, sigma: Tensor, reach: int) -> Tensor:
     """
     distance = torch.arange(-reach, reach + 1, dtype=torch.float64, device=images.device)
     weight = (-0.5 * (distance / sigma.double().unsqueeze(1)) ** 2).exp()
-    weight = (weight / weight.sum(1, keepdim=True)).float()[..., None, None, None].unbind(1)
+    taps = (weight / weight.sum(1, keepdim=True)).float()[..., None, None, None].unbind(1)
     values = images.float()
     for side, padding in ((2, (0, 0, reach, reach)), (3, (reach, reach, 0, 0))):
         framed, length = functional.pad(values, padding, mode='reflect'), images.shape[side]
         values = torch.zeros_like(values)
-        for tap, own in enumerate(weight):
+        for tap, own in enumerate(taps):
             values.addcmul_(framed.narrow(side, tap, length), own)
     return as_bytes(values.add_(0.5).clamp_(0, 255))
 

@@ -71,7 +71,7 @@ class Views(nn.Module):
             pipelines.append(_build(name, operations))
         self.names = tuple(views)
         self._operations = {name: _source_and_operations(name, view)[1] for name, view in views.items()}
-        self.pipelines = nn.ModuleList(pipelines)
+        self.pipelines = nn.ModuleList(map(nn.ModuleList, pipelines))
         self._steps = {name: tuple(pipeline) for name, pipeline in zip(views, pipelines, strict=True)}
         self._draws = {name: _draws(self._steps[name], self._images_before(name)) for name in self.names}
 
@@ -80,7 +80,7 @@ class Views(nn.Module):
         steps = reversed(self._steps[view])
         size = next((step.output_size for step in steps if step.output_size is not None), None)
         source = self.sources[view]
-        return self.size_of(source) if size is None and source in self else size
+        return self.size_of(source) if size is None and source is not None and source in self.names else size
 
     def definition(self, view: str) -> str:
         """All operations that make a view, from the image on, as text: equal for equal views."""
@@ -101,8 +101,9 @@ class Views(nn.Module):
         """Those of the views that must be made for ``names``, in the order of the config."""
         wanted = set(names)
         for name in reversed(self.names):
-            if name in wanted:  # what it is made of stands before it
-                wanted.add(self.sources[name])
+            source = self.sources[name]
+            if name in wanted and source is not None:  # what it is made of stands before it
+                wanted.add(source)
         return [name for name in self.names if name in wanted]
 
     def draw(self, keys: SampleKeys, names: Sequence[str] | None = None) -> dict[str, Tensor]:
@@ -161,19 +162,21 @@ class Views(nn.Module):
             images: As in :meth:`forward`.
             numbers: What :meth:`draw` gave for the views and for those that they are made of.
         """
-        ready = isinstance(images, Mapping)
-        made = dict(images) if ready else {}
+        if isinstance(images, Mapping):
+            given, made = images, dict(images)
+        else:
+            given, made = {name: images for name in numbers if self.sources[name] is None}, {}
         for name, own in numbers.items():
             source = self.sources[name]
             if source is not None and source in made:
                 made[name] = self.make(name, made[source], own)
-            elif source is None and (not ready or name in images):
-                made[name] = self.make(name, images[name] if ready else images, own)
+            elif source is None and name in given:
+                made[name] = self.make(name, given[name], own)
         return made
 
     def _images_before(self, name: str) -> int:
         source = self.sources[name]
-        return self.images_of(source) if source in self.sources else 1
+        return self.images_of(source) if source is not None and source in self.sources else 1
 
 
 def _source_and_operations(name: str, view: Sequence[dict] | dict) -> tuple[str | None, Sequence[dict]]:
@@ -196,10 +199,10 @@ def _draws(steps: Sequence[ViewOperation], images: int) -> list[int]:
     return draws
 
 
-def _build(view: str, operations: Sequence[dict]) -> nn.ModuleList:
+def _build(view: str, operations: Sequence[dict]) -> list[ViewOperation]:
     if isinstance(operations, str) or not isinstance(operations, Sequence):
         raise InputError(f"Views: view '{view}' must be a list of operations, not {operations!r}.")
-    return nn.ModuleList(_build_operation(view, config) for config in operations)
+    return [_build_operation(view, config) for config in operations]
 
 
 def _build_operation(view: str, config: dict) -> ViewOperation:

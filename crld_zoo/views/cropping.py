@@ -65,6 +65,7 @@ class RandomCrop(ViewOperation):
     """
 
     draws = 2
+    output_size: tuple[int, int]
 
     def __init__(self, size: int | tuple[int, int], padding: int = 0) -> None:
         super().__init__()
@@ -135,6 +136,8 @@ class Resize(ViewOperation):
         InputError: Impossible size, unknown interpolation.
     """
 
+    output_size: tuple[int, int]
+
     def __init__(self, size: int | tuple[int, int], interpolation: str = 'bilinear') -> None:
         super().__init__()
         self.output_size = check_size(self, size)
@@ -166,6 +169,7 @@ class RandomResizedCrop(ViewOperation):
 
     attempts = 10
     draws = 2 * attempts + 2
+    output_size: tuple[int, int]
 
     def __init__(
         self,

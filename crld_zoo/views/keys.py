@@ -72,14 +72,11 @@ def uniform(keys: SampleKeys, draws: Mapping[str, int]) -> dict[str, Tensor]:
     if not draws:
         return {}
     rows, samples, copies = _rows(keys.seed, keys.epoch, tuple(draws.items())), keys.samples, keys.copies
-    on_cpu = samples.device.type == 'cpu'
-    if on_cpu:  # the same integers and operators; a call of NumPy's costs a third of torch's
-        samples, copies = samples.numpy(), copies.numpy()
+    if samples.device.type == 'cpu':  # the same integers and operators; a call of NumPy's costs a third of torch's
+        numbers = torch.from_numpy(_bits(samples.numpy(), copies.numpy(), rows) * 2.0**-53)
     else:
-        rows = torch.from_numpy(rows).to(samples.device, non_blocking=True)
-    bits = _mix((samples + (copies << _COPY_BIT)) * _GOLDEN + rows[:, None])
-    bits = _shifted(bits, 11)
-    numbers = torch.from_numpy(bits * 2.0**-53) if on_cpu else bits.double().mul_(2.0**-53)
+        rows_there = torch.from_numpy(rows).to(samples.device, non_blocking=True)
+        numbers = _bits(samples, copies, rows_there).double().mul_(2.0**-53)
     return dict(zip(draws, numbers.split([*draws.values()]), strict=True))
 
 
@@ -92,6 +89,11 @@ def _rows(seed: int, epoch: int, draws: tuple[tuple[str, int], ...]) -> np.ndarr
 def _stream(seed: int, epoch: int, name: str) -> int:
     digest = hashlib.blake2b(f'{seed} {epoch} {name}'.encode(), digest_size=8).digest()
     return int.from_bytes(digest, 'little', signed=True)
+
+
+def _bits(samples, copies, rows):
+    """53 random bits of each draw and sample, int64 ``(draws, N)``, in NumPy or torch."""
+    return _shifted(_mix((samples + (copies << _COPY_BIT)) * _GOLDEN + rows[:, None]), 11)
 
 
 def _mix(bits):

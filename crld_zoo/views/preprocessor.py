@@ -100,20 +100,23 @@ class ViewPreprocessor(BaseDataPreprocessor):
         self.channels_last = channels_last
         if isinstance(image_size, int):
             image_size = (image_size, image_size)
-        self.image_size = None if image_size is None else tuple(image_size)
+        self.image_size = None if image_size is None else (image_size[0], image_size[1])
         self.seed = seed
         self.views = None if views is None else Views(views, given=self.view_names)
-        if batch_augments and not num_classes:
-            raise InputError('ViewPreprocessor: mixed labels are probabilities of classes: set num_classes.')
-        self.mixing = RandomBatchAugment(**batch_augments) if batch_augments else None
-        self.num_classes = num_classes
+        self.mixing: RandomBatchAugment | None = None
+        if batch_augments:
+            if not num_classes:
+                raise InputError('ViewPreprocessor: mixed labels are probabilities of classes: set num_classes.')
+            self.mixing = RandomBatchAugment(**batch_augments)
+        self.num_classes = num_classes or 0
         self.needed_views: Sequence[str] | None = None
         self.deferred = False
         self._calls = 0
 
     def size_of(self, view: str) -> tuple[int, int] | None:
         """Height and width of a view, as far as its operations or ``image_size`` fix them."""
-        return (self.views is not None and view in self.views and self.views.size_of(view)) or self.image_size
+        size = self.views.size_of(view) if self.views is not None and view in self.views else None
+        return self.image_size if size is None else size
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """Prepare one batch.
@@ -175,10 +178,12 @@ class ViewPreprocessor(BaseDataPreprocessor):
             return dict(inputs=drawn, data_samples=target, keys=keys)
         views = self.render(*drawn)
         if self.mixing is not None:
-            views, target = self._mix(views, target)
+            views, target = self._mix(self.mixing, views, target)
         return dict(inputs=views, data_samples=target, keys=keys)
 
-    def _mix(self, views: dict[str, Tensor], target: Tensor | None) -> tuple[dict[str, Tensor], Tensor]:
+    def _mix(
+        self, mixing: RandomBatchAugment, views: dict[str, Tensor], target: Tensor | None
+    ) -> tuple[dict[str, Tensor], Tensor]:
         """The views and their labels, mixed."""
         shapes = {view.shape for view in views.values()}
         if len(shapes) > 1:
@@ -192,11 +197,12 @@ class ViewPreprocessor(BaseDataPreprocessor):
                 'or leave batch_augments out.'
             )
         scores = F.one_hot(target, self.num_classes) if target.dim() == 1 else target
-        mixed, scores = self.mixing(torch.cat(tuple(views.values()), 1), scores)  # as channels of one image
+        mixed, scores = mixing(torch.cat(tuple(views.values()), 1), scores)  # as channels of one image
         return dict(zip(views, mixed.split(3, 1), strict=True)), scores
 
     def render(self, images: Tensor | Mapping[str, Tensor], numbers: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Views for given random numbers, normalized: the two parts of :class:`DrawnViews`."""
+        made: Mapping[str, Tensor]
         if self.views is not None:
             made = self.views.render(images, numbers)
         else:

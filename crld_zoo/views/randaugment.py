@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +56,7 @@ class RandAugment(ViewOperation):
             raise InputError(f'RandAugment: num_ops must be a whole number, at least 1, not {num_ops!r}.')
         if isinstance(pool, str) or not pool:
             raise InputError(f'RandAugment: pool must be a list of operations, not {pool!r}.')
-        self.num_ops = num_ops
+        self.num_ops, self.draws = num_ops, 2 * num_ops
         operations = [VIEWS.build(dict(type=entry) if isinstance(entry, str) else entry) for entry in pool]
         for operation in operations:
             if not isinstance(operation, PoolOperation):
@@ -65,17 +65,13 @@ class RandAugment(ViewOperation):
                     'magnitude; put it before or after RandAugment, or derive it from PoolOperation.'
                 )
         self.pool = nn.ModuleList(operations)
-        kinds = {}
+        kinds: dict[Callable, list[tuple[int, PoolOperation]]] = {}
         for index, operation in enumerate(operations):
             kinds.setdefault(operation.render, []).append((index, operation))
         self.kinds = list(kinds.values())
         self._place = torch.tensor([index for kind in self.kinds for index, _ in kind]).argsort()
         self._low = torch.tensor([operation.low for operation in operations], dtype=torch.float64)
         self._span = torch.tensor([operation.high for operation in operations], dtype=torch.float64) - self._low
-
-    @property
-    def draws(self) -> int:
-        return 2 * self.num_ops
 
     def plan(self, uniform: Tensor) -> tuple[Tensor, Tensor]:
         """Which operation of ``pool`` each image gets in each round, and where in its range, both ``(num_ops, N)``."""

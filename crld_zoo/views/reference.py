@@ -5,6 +5,7 @@ Nothing of the package uses this but its tests and its benchmark.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from random import Random
 
@@ -13,6 +14,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 from torch import Tensor
 from torchvision.transforms import functional as transforms
 
+from .base import PoolOperation
 from .randaugment import RandAugment
 
 CIFAR100_MEAN, CIFAR100_STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)  # on the scale 0 to 1
@@ -34,7 +36,7 @@ PIL_OPERATIONS: dict[str, Callable[[Image.Image, float], Image.Image]] = dict(
     Sharpness=lambda image, magnitude: ImageEnhance.Sharpness(image).enhance(magnitude),
     ShearX=lambda image, magnitude: _affine(image, 1, magnitude, 0, 0, 1, 0),
     ShearY=lambda image, magnitude: _affine(image, 1, 0, 0, magnitude, 1, 0),
-    Solarize=lambda image, magnitude: ImageOps.solarize(image, magnitude),
+    Solarize=lambda image, magnitude: ImageOps.solarize(image, math.ceil(magnitude)),
     TranslateX=lambda image, magnitude: _affine(image, 1, 0, magnitude * image.width, 0, 1, 0),
     TranslateY=lambda image, magnitude: _affine(image, 1, 0, 0, 0, 1, magnitude * image.height),
 )
@@ -68,7 +70,11 @@ def _crop_and_flip(image: Image.Image, rng: Random, size: int, padding: int) -> 
     return ImageOps.mirror(image) if rng.random() < 0.5 else image
 
 
-_POOL = [(PIL_OPERATIONS[type(operation).__name__], operation.low, operation.high) for operation in RandAugment().pool]
+_POOL = [
+    (PIL_OPERATIONS[type(operation).__name__], operation.low, operation.high)
+    for operation in RandAugment().pool
+    if isinstance(operation, PoolOperation)
+]
 
 
 def pil_weak_strong(

@@ -118,10 +118,11 @@ class CRLD(Decorator):
 
 
 def _stack(predictions: tuple[Prediction, ...]) -> Prediction:
+    samples = [p.samples for p in predictions if p.samples is not None]
     # Autocast only stacks its own type and fp32; a teacher may be of another.
     with torch.autocast(predictions[0].logits.device.type, enabled=False):
         return Prediction(
             logits=torch.cat([p.logits for p in predictions]),
             features={tap: torch.cat([p.features[tap] for p in predictions]) for tap in predictions[0].features},
-            samples=None if predictions[0].samples is None else torch.cat([p.samples for p in predictions]),
+            samples=torch.cat(samples) if samples else None,
         )

@@ -61,6 +61,8 @@ class CTKD(PairDecorator):
         tensor(15.6212, grad_fn=<AddBackward0>)
     """
 
+    strength: Tensor
+
     def __init__(
         self,
         distiller: dict | Distiller,
@@ -82,7 +84,7 @@ class CTKD(PairDecorator):
         require_count(self, decay_loops=decay_loops)
         self.has_temperature = False  # it has found its own
         self.t_start, self.t_end = t_start, t_end
-        self.decay = dict(decay_max=decay_max, decay_min=decay_min, decay_loops=decay_loops)
+        self.decay_max, self.decay_min, self.decay_loops = decay_max, decay_min, decay_loops
         self.theta = nn.Parameter(torch.tensor(float(theta)))
         self.register_buffer('strength', torch.tensor(float(decay_min)), persistent=False)
         self._begun_decay = False
@@ -90,7 +92,10 @@ class CTKD(PairDecorator):
     def begin(self, progress: Progress) -> None:
         super().begin(progress)
         self._begun_decay = True
-        self.strength.fill_(cosine_strength(progress.epoch, **self.decay))
+        strength = cosine_strength(
+            progress.epoch, decay_max=self.decay_max, decay_min=self.decay_min, decay_loops=self.decay_loops
+        )
+        self.strength.fill_(strength)
 
     def learned_temperature(self) -> Tensor:
         """``T`` ``()``, with the gradient as the strength has it."""

@@ -93,6 +93,6 @@ class Dense(Decorator):
             return prediction
         samples = prediction.samples
         return Prediction(
-            pixels(prediction.logits, tuple(target.shape[1:])),
+            pixels(prediction.logits, (target.shape[1], target.shape[2])),
             samples=None if samples is None else samples.repeat_interleave(target[0].numel()),
         )

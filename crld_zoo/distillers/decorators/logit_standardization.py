@@ -53,16 +53,13 @@ class LogitStandardization(PairDecorator):
     def transform(self, student: Predictions, teacher: Predictions) -> tuple[Predictions, Predictions]:
         if self.level == 'instance':
             return student, teacher
-        return tuple(
-            {view: _standardized(prediction) for view, prediction in predictions.items()}
-            for predictions in (student, teacher)
-        )
+        return _all_standardized(student), _all_standardized(teacher)
 
     def pair_loss(
         self, student: Prediction, teacher: Prediction, target: Tensor, *, temperature: float | Tensor | None = None
     ) -> Tensor:
         self.warn_of_two_classes(teacher.logits)
-        if self.level == 'instance':
+        if isinstance(self.distiller, MLLD) and self.level == 'instance':
             temperature = self.distiller.temperature if temperature is None else temperature
             return self.distiller.scheduled(
                 self.distiller.pair_loss(student, teacher, target, temperature=temperature, instance=standardize)
@@ -71,10 +68,14 @@ class LogitStandardization(PairDecorator):
 
     def distill(self, student: Predictions, teacher: Predictions, target: Tensor) -> dict[str, Tensor]:
         self.warn_of_two_classes(teacher[self.teacher_views[0]].logits)
-        if self.level == 'instance':
+        if isinstance(self.distiller, MLLD) and self.level == 'instance':
             return self.distiller.distill(student, teacher, target, instance=standardize)
         return self.distiller.distill(*self.transform(student, teacher), target)
 
 
 def _standardized(prediction: Prediction) -> Prediction:
     return prediction._replace(logits=standardize(prediction.logits))
+
+
+def _all_standardized(predictions: Predictions) -> Predictions:
+    return {view: _standardized(prediction) for view, prediction in predictions.items()}

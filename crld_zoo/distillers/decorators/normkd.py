@@ -107,13 +107,13 @@ class NormKD(PairDecorator):
         self.has_temperature = False  # it has found its own
 
     def transform(self, student: Predictions, teacher: Predictions) -> tuple[Predictions, Predictions]:
-        return tuple(
-            {
+        def scaled(predictions: Predictions) -> Predictions:
+            return {
                 view: prediction._replace(logits=normalized_logits(prediction.logits, self.temperature_norm)[0])
                 for view, prediction in predictions.items()
             }
-            for predictions in (student, teacher)
-        )
+
+        return scaled(student), scaled(teacher)
 
     def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
         self.warn_of_two_classes(teacher.logits)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from crld_zoo.errors import InputError
@@ -47,11 +50,9 @@ class Sum(PairDistiller):
         label_smoothing: float = 0.0,
         class_weight: Sequence[float] | None = None,
     ) -> None:
-        held = [DISTILLERS.build(each) if isinstance(each, dict) else each for each in distillers]
+        held = [check_held(self, DISTILLERS.build(each) if isinstance(each, dict) else each) for each in distillers]
         if not held:
             raise InputError('Sum(distillers=[…]) takes at least one distiller.')
-        for each in held:
-            check_held(self, each)
         super().__init__(
             ce_weight=ce_weight,
             kd_weight=1.0,
@@ -59,7 +60,7 @@ class Sum(PairDistiller):
             class_weight=class_weight,
             unlabeled='refuse' if any(each.unlabeled == 'refuse' for each in held) else 'teacher',
         )
-        self.distillers = nn.ModuleList(held)
+        self.distillers = cast(Sequence[PairDistiller], nn.ModuleList(held))
         self.views = _union(each.views for each in held)
         self.label_views = _union(each.label_views or each.student_views for each in held)
         self.needs_images = any(each.needs_images for each in held)
@@ -67,7 +68,7 @@ class Sum(PairDistiller):
         self.per_sample = all(each.per_sample for each in held)
         self.has_temperature = any(each.has_temperature for each in held)
         self.temperature = None  # those of the held distillers
-        seen = Counter()
+        seen: Counter[str] = Counter()
         self.names = []
         for each in held:
             name = type(each).__name__.lower()
@@ -112,9 +113,10 @@ class Sum(PairDistiller):
     def pair_loss(
         self, student: Prediction, teacher: Prediction, target: Tensor, *, temperature: float | Tensor | None = None
     ) -> Tensor:
-        return sum(
+        losses = (
             each.kd_weight * each.pair(student, teacher, target, temperature=temperature) for each in self.distillers
         )
+        return functools.reduce(torch.add, losses)
 
     def distill(self, student: Predictions, teacher: Predictions, target: Tensor) -> dict[str, Tensor]:
         return {

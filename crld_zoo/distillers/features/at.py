@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from crld_zoo.errors import InputError
@@ -39,9 +41,10 @@ def attention_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor], *, p: int
     def attention(feature: Tensor) -> Tensor:
         return unit(feature.pow(p).mean(1).flatten(1))
 
-    return sum(
+    losses = (
         (attention(map_s) - attention(map_t)).square().mean(1) for map_s, map_t in zip(maps_s, maps_t, strict=True)
     )
+    return functools.reduce(torch.add, losses)
 
 
 @DISTILLERS.register_module()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -44,12 +46,12 @@ def catkd_loss(
         flat = F.adaptive_avg_pool2d(maps, cam_resolution).flatten(2)
         return unit(flat) if normalize else flat
 
-    total = 0
-    for map_s, map_t in zip(maps_s, maps_t, strict=True):
+    def distance(map_s: Tensor, map_t: Tensor) -> Tensor:
         if binarize:
             map_t = (map_t > map_t.abs().mean((2, 3), keepdim=True)).to(map_t.dtype)
-        total = total + (averaged(map_s) - averaged(map_t)).square().mean((1, 2))
-    return total
+        return (averaged(map_s) - averaged(map_t)).square().mean((1, 2))
+
+    return functools.reduce(torch.add, map(distance, maps_s, maps_t))
 
 
 @DISTILLERS.register_module()

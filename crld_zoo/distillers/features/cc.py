@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
+import torch
 from torch import Tensor
 
 from crld_zoo.errors import InputError
@@ -58,11 +60,14 @@ def correlation_loss(
         gap = (embedding_s - embedding_t).abs()
         return (gap[:-1] * gap[1:]).sum(1).mean().expand(n)
 
+    if gamma is None or p_order is None:
+        raise InputError("correlation_loss(form='rbf') needs gamma and p_order, those of its kernel.")
+
     def kernel(embedding: Tensor) -> Tensor:
         direction = unit(embedding.flatten(1))
         cosine = direction @ direction.T
-        series = sum((2 * gamma) ** p / math.factorial(p) * cosine**p for p in range(p_order + 1))
-        return math.exp(-2 * gamma) * series
+        series = ((2 * gamma) ** p / math.factorial(p) * cosine**p for p in range(p_order + 1))
+        return math.exp(-2 * gamma) * functools.reduce(torch.add, series)
 
     return (kernel(embedding_s) - kernel(embedding_t.detach())).square().mean().expand(n)
 

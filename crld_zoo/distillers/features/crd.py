@@ -101,8 +101,8 @@ def draw_negatives(samples: Tensor, target: Tensor, step: Tensor, by_class: Tens
     """
     own, start = counts[target][:, None], (counts.cumsum(0) - counts)[target][:, None]
     others = len(by_class) - own
-    first, *strides = uniform(SampleKeys(0, 0, samples, step.expand_as(samples)), dict(CRD=33))['CRD']
-    strides = 1 + (torch.stack(strides, dim=1) * (others - 1)).long()
+    first, *drawn = uniform(SampleKeys(0, 0, samples, step.expand_as(samples)), dict(CRD=33))['CRD']
+    strides = 1 + (torch.stack(drawn, dim=1) * (others - 1)).long()
     strides[:, -1] = 1
     stride = strides.gather(1, (torch.gcd(strides, others) == 1).long().argmax(1, keepdim=True))
     place = ((first[:, None] * others).long() + stride * torch.arange(k, device=samples.device)) % others
@@ -135,6 +135,14 @@ class CRD(EmbeddingDistiller):
         >>> CRD(nce_k=4096).temperature
         0.07
     """
+
+    temperature: float
+    memory_s: Tensor
+    memory_t: Tensor
+    by_class: Tensor
+    counts: Tensor
+    log_z: Tensor
+    steps: Tensor
 
     def __init__(
         self,
@@ -175,20 +183,25 @@ class CRD(EmbeddingDistiller):
         negatives = draw_negatives(samples, target, self.steps, self.by_class, self.counts, self.nce_k)
         contrast = torch.cat([samples[:, None], negatives], dim=1)
         compared = (*self.directions(student, teacher), self.memory_s, self.memory_t, contrast)
-        options = dict(temperature=self.temperature, n_data=len(self.by_class), eps=self.eps)
-        return crd_loss(*compared, log_z=self._normalizers(compared), **options)
+        return crd_loss(
+            *compared,
+            temperature=self.temperature,
+            n_data=len(self.by_class),
+            eps=self.eps,
+            log_z=self._normalizers(compared),
+        )
 
     def observe(self, student: Predictions, teacher: Predictions, target: Tensor) -> None:
-        student, teacher = student[self.student_view], teacher[self.teacher_view]
-        seen = (student.samples, *self.directions(student, teacher))
+        own, other = student[self.student_view], teacher[self.teacher_view]
+        seen = (own.samples, *self.directions(own, other))
         samples, *directions = (torch.cat(all_gather(each)) for each in seen)
         same = (samples[:, None] == samples).to(directions[0].dtype)  # what is there twice is averaged
         for memory, rows in zip((self.memory_s, self.memory_t), directions, strict=True):
             rows = same @ rows / same.sum(1, keepdim=True)
             memory[samples] = unit(self.momentum * memory[samples] + (1 - self.momentum) * rows)
-        if not self._is_set:
+        if not self._is_set and self._first_log_z is not None:
             self.log_z.copy_(self._first_log_z)
-        self.steps += 1
+        self.steps.add_(1)
 
     def _normalizers(self, compared: tuple[Tensor, ...]) -> Tensor:
         """``log Z`` of both sides: what the first step set, in the first step that of the batches of all processes."""

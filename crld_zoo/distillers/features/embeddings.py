@@ -43,4 +43,5 @@ class EmbeddingDistiller(MapDistiller):
     def directions(self, student: Prediction, teacher: Prediction) -> tuple[Tensor, Tensor]:
         """The embeddings of two predictions, of length 1."""
         (map_s,), (map_t,) = self.maps(student, teacher)
-        return tuple(unit(embedding) for embedding in self.embed(map_s, map_t))
+        embed_s, embed_t = self.embed(map_s, map_t)
+        return unit(embed_s), unit(embed_t)

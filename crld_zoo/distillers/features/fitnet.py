@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from crld_zoo.registry import DISTILLERS
@@ -31,7 +33,8 @@ def fitnet_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tensor:
         >>> fitnet_loss([torch.ones(2, 3, 4, 4)], [torch.zeros(2, 3, 4, 4)])
         tensor([1., 1.])
     """
-    return sum((map_s - map_t).square().flatten(1).mean(1) for map_s, map_t in zip(maps_s, maps_t, strict=True))
+    losses = ((map_s - map_t).square().flatten(1).mean(1) for map_s, map_t in zip(maps_s, maps_t, strict=True))
+    return functools.reduce(torch.add, losses)
 
 
 def regressor(map_s: Tensor, map_t: Tensor) -> nn.Sequential:
@@ -41,6 +44,7 @@ def regressor(map_s: Tensor, map_t: Tensor) -> nn.Sequential:
     larger one a kernel that leaves the teacher's size. A smaller one stays: the loss averages the teacher's.
     """
     channels, (height_s, height_t) = (map_s.shape[1], map_t.shape[1]), (map_s.shape[2], map_t.shape[2])
+    convolution: nn.Module
     if height_s == 2 * height_t:
         convolution = nn.Conv2d(*channels, 3, stride=2, padding=1)
     elif 2 * height_s == height_t:

@@ -55,8 +55,8 @@ def same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         ((2, 3, 4, 4), (2, 5, 4, 4))
     """
     if one.shape[2] >= other.shape[2]:
-        return F.adaptive_avg_pool2d(one, other.shape[2:]), other
-    return one, F.adaptive_avg_pool2d(other, one.shape[2:])
+        return F.adaptive_avg_pool2d(one, (other.shape[2], other.shape[3])), other
+    return one, F.adaptive_avg_pool2d(other, (one.shape[2], one.shape[3]))
 
 
 def unit(vectors: Tensor, eps: float = 0.0) -> Tensor:
@@ -169,7 +169,7 @@ class MapDistiller(PairDistiller):
         pairs = zip(*self.maps(student[self.student_view], teacher[self.teacher_view]), strict=True)
         projections = [self.projection(map_s, map_t) for map_s, map_t in pairs]
         if any(projection is not None for projection in projections):
-            self.projections = nn.ModuleList(projections)
+            self.projections = nn.ModuleList(each or nn.Identity() for each in projections)
 
     def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
         with torch.autocast(student.logits.device.type, enabled=False):  # projections in full precision too

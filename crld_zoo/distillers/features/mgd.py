@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import torch
@@ -33,7 +34,8 @@ def mgd_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tensor:
         >>> mgd_loss([torch.ones(2, 3, 4, 4)], [torch.zeros(2, 3, 4, 4)])
         tensor([48., 48.])
     """
-    return sum((map_s - map_t).square().flatten(1).sum(1) for map_s, map_t in zip(maps_s, maps_t, strict=True))
+    losses = ((map_s - map_t).square().flatten(1).sum(1) for map_s, map_t in zip(maps_s, maps_t, strict=True))
+    return functools.reduce(torch.add, losses)
 
 
 class MaskedGenerator(nn.Module):
@@ -97,5 +99,5 @@ class MGD(MapDistiller):
         return (torch.rand(shape, device=feature.device) >= self.lambda_mgd).to(feature.dtype)
 
     def map_loss(self, maps_s: list[Tensor], maps_t: list[Tensor]) -> Tensor:
-        maps_s, maps_t = zip(*map(same_size, maps_s, maps_t), strict=True)
-        return mgd_loss(self.project(maps_s, self.kept), maps_t)
+        pairs = list(map(same_size, maps_s, maps_t))
+        return mgd_loss(self.project([map_s for map_s, _ in pairs], self.kept), [map_t for _, map_t in pairs])

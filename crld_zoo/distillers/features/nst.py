@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from crld_zoo.registry import DISTILLERS
@@ -38,11 +40,11 @@ def nst_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tensor:
     def kernel(one: Tensor, other: Tensor) -> Tensor:
         return (one @ other.mT).square().mean((1, 2))
 
-    total = 0
-    for map_s, map_t in zip(maps_s, maps_t, strict=True):
+    def discrepancy(map_s: Tensor, map_t: Tensor) -> Tensor:
         s, t = unit(map_s.flatten(2)), unit(map_t.flatten(2))
-        total = total + kernel(t, t) + kernel(s, s) - 2 * kernel(s, t)
-    return total
+        return kernel(t, t) + kernel(s, s) - 2 * kernel(s, t)
+
+    return functools.reduce(torch.add, map(discrepancy, maps_s, maps_t))
 
 
 @DISTILLERS.register_module()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -42,12 +44,14 @@ def ofd_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor], margins: Sequen
         >>> ofd_loss([s], [t], [torch.tensor([-0.5])])  # the first position is below the margin
         tensor([4.])
     """
-    total = 0
-    for map_s, map_t, least in zip(maps_s, maps_t, margins, strict=True):
-        wanted = F.adaptive_avg_pool2d(map_t, map_s.shape[2:]).maximum(least[:, None, None])
+
+    def distance(map_s: Tensor, map_t: Tensor, least: Tensor) -> Tensor:
+        wanted = F.adaptive_avg_pool2d(map_t, (map_s.shape[2], map_s.shape[3])).maximum(least[:, None, None])
         counts = (map_s > wanted) | (wanted > 0)
-        total = total / 2 + ((map_s - wanted).square() * counts).flatten(1).sum(1)
-    return total
+        return ((map_s - wanted).square() * counts).flatten(1).sum(1)
+
+    distances = itertools.starmap(distance, zip(maps_s, maps_t, margins, strict=True))
+    return functools.reduce(lambda shallower, deeper: shallower / 2 + deeper, distances)
 
 
 def margin(norm: nn.BatchNorm2d) -> Tensor:

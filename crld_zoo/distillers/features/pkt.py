@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from crld_zoo.registry import DISTILLERS
@@ -43,10 +45,11 @@ def pkt_loss(embeddings_s: Sequence[Tensor], embeddings_t: Sequence[Tensor], *, 
         similarity = (direction @ direction.T + 1) / 2
         return similarity / similarity.sum(1, keepdim=True)
 
-    total = 0
-    for q_s, q_t in zip(map(shares, embeddings_s), map(shares, embeddings_t), strict=True):
-        total = total + (q_t * ((q_t + eps).log() - (q_s + eps).log())).mean()
-    return total.expand(len(embeddings_s[0]))
+    def divergence(q_s: Tensor, q_t: Tensor) -> Tensor:
+        return (q_t * ((q_t + eps).log() - (q_s + eps).log())).mean()
+
+    losses = map(divergence, map(shares, embeddings_s), map(shares, embeddings_t))
+    return functools.reduce(torch.add, losses).expand(len(embeddings_s[0]))
 
 
 @DISTILLERS.register_module()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +14,7 @@ from crld_zoo.registry import DISTILLERS
 from ..base import Networks, Predictions
 from .maps import STAGES, MapDistiller, over_maps
 
+BEFORE_ACTIVATION = tuple(f'{stage}:pre' for stage in STAGES)
 WIDEST = 512
 """The most channels that the fusion has, as in the published code."""
 
@@ -42,16 +44,16 @@ def hcl_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tensor:
     def distance(map_s: Tensor, map_t: Tensor) -> Tensor:
         return (map_s - map_t).square().flatten(1).mean(1)
 
-    total = 0
-    for map_s, map_t in zip(maps_s, maps_t, strict=True):
+    def of_pyramid(map_s: Tensor, map_t: Tensor) -> Tensor:
         loss, weight, weights = distance(map_s, map_t), 1.0, 1.0
         for side in (4, 2, 1):
             if side < map_s.shape[2]:
                 weight /= 2
                 loss = loss + weight * distance(*(F.adaptive_avg_pool2d(each, side) for each in (map_s, map_t)))
                 weights += weight
-        total = total + loss / weights
-    return total
+        return loss / weights
+
+    return functools.reduce(torch.add, map(of_pyramid, maps_s, maps_t))
 
 
 def _convolution(inputs: int, outputs: int, kernel: int) -> nn.Sequential:
@@ -72,7 +74,7 @@ class AttentionFusion(nn.Module):
     def forward(self, feature: Tensor, deeper: Tensor | None, size: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The fused map, which goes on to the next stage, and what is compared with the teacher's."""
         fused = self.conv1(feature)
-        if self.attention is not None:
+        if self.attention is not None and deeper is not None:
             deeper = F.interpolate(deeper, fused.shape[2:], mode='nearest')
             share = self.attention(torch.cat([fused, deeper], 1)).sigmoid()
             fused = fused * share[:, :1] + deeper * share[:, 1:]
@@ -106,7 +108,7 @@ class ReviewKD(MapDistiller):
     def __init__(
         self,
         taps: Sequence[str] = (*STAGES, 'embedding'),
-        teacher_taps: Sequence[str] = (*(f'{stage}:pre' for stage in STAGES), 'embedding'),
+        teacher_taps: Sequence[str] = (*BEFORE_ACTIVATION, 'embedding'),
         warmup: int = 20,
         kd_weight: float = 1.0,
         **options,
@@ -123,7 +125,8 @@ class ReviewKD(MapDistiller):
 
     def map_loss(self, maps_s: list[Tensor], maps_t: list[Tensor]) -> Tensor:
         fusions = reversed(self.built())
-        fused, compared = None, []
+        fused: Tensor | None = None
+        compared: list[Tensor] = []
         for fusion, map_s, map_t in zip(fusions, reversed(maps_s), reversed(maps_t), strict=True):
             fused, out = fusion(map_s, fused, map_t.shape[2:])
             compared.append(out)

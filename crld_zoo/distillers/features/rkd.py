@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -59,13 +60,12 @@ def rkd_loss(
         directions = unit(sides)
         return distance / (distance.sum() / (n * (n - 1))), directions @ directions.mT
 
-    total = 0
-    for (distance_s, angle_s), (distance_t, angle_t) in zip(
-        map(relations, embeddings_s), map(relations, embeddings_t), strict=True
-    ):
-        total = total + distance_weight * F.smooth_l1_loss(distance_s, distance_t)
-        total = total + angle_weight * F.smooth_l1_loss(angle_s, angle_t)
-    return total.expand(n)
+    def difference(embedding_s: Tensor, embedding_t: Tensor) -> Tensor:
+        (distance_s, angle_s), (distance_t, angle_t) = relations(embedding_s), relations(embedding_t)
+        of_distances = distance_weight * F.smooth_l1_loss(distance_s, distance_t)
+        return of_distances + angle_weight * F.smooth_l1_loss(angle_s, angle_t)
+
+    return functools.reduce(torch.add, map(difference, embeddings_s, embeddings_t)).expand(n)
 
 
 @DISTILLERS.register_module()

@@ -66,6 +66,8 @@ class RRD(EmbeddingDistiller):
     """
 
     per_sample = False
+    queue: Tensor
+    place: Tensor
 
     def __init__(
         self, nce_k: int = 16384, nce_t_s: float = 0.1, nce_t_t: float = 0.02, kd_weight: float = 1.0, **options

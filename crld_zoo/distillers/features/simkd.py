@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -45,7 +46,7 @@ class SimKD(MapDistiller):
 
     def setup(self, student: Predictions, teacher: Predictions, networks: Networks) -> None:
         super().setup(student, teacher, networks)
-        head = next((each for each in networks.student.modules() if hasattr(each, 'take_classifier')), None)
+        head: Any = next((each for each in networks.student.modules() if hasattr(each, 'take_classifier')), None)
         if head is None:
             raise InputError(
                 "SimKD's student classifies by the teacher's classifier: give it a head=dict(type='TeacherHead', "

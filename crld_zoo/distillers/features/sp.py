@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from crld_zoo.registry import DISTILLERS
@@ -39,9 +41,10 @@ def similarity_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tenso
         flat = feature.flatten(1)
         return unit(flat @ flat.T)
 
-    return sum(
+    losses = (
         (similarity(map_s) - similarity(map_t)).square().mean() for map_s, map_t in zip(maps_s, maps_t, strict=True)
-    ).expand(len(maps_s[0]))
+    )
+    return functools.reduce(torch.add, losses).expand(len(maps_s[0]))
 
 
 @DISTILLERS.register_module()

@@ -137,7 +137,7 @@ class SSKD(Distiller):
         )
 
 
-def load_head(head: nn.Module, file: str) -> None:
+def load_head(head: nn.Sequential, file: str) -> None:
     """Load a projection head from a checkpoint of a run of :class:`SSKDHead`; ``'random'`` leaves it as it is."""
     if file == RANDOM:
         print_log("the teacher's projection head has random weights, as the config asks", 'current', logging.WARNING)

@@ -134,8 +134,15 @@ class USKD(Distiller):
                 'with predictions of a probe batch, before the optimizer is made.'
             )
         prediction = student['weak']
-        options = dict(alpha=self.alpha, beta=self.beta, mu=self.mu, variant=self.variant)
-        loss = uskd_loss(prediction.logits, self.head(self._middle(prediction)), target, **options)
+        loss = uskd_loss(
+            prediction.logits,
+            self.head(self._middle(prediction)),
+            target,
+            alpha=self.alpha,
+            beta=self.beta,
+            mu=self.mu,
+            variant=self.variant,
+        )
         return dict(loss_ce=self.label_loss(student, target), loss_kd=labeled_mean(loss, target))
 
     def _middle(self, prediction: Prediction) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -41,11 +43,12 @@ def vid_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor], log_scales: Seq
         >>> vid_loss(means, maps_t, variance_1, eps=0.0).abs().max() < 1e-6
         tensor(True)
     """
-    total = 0
-    for map_s, map_t, log_scale in zip(maps_s, maps_t, log_scales, strict=True):
+
+    def likelihood(map_s: Tensor, map_t: Tensor, log_scale: Tensor) -> Tensor:
         variance = (F.softplus(log_scale) + eps)[:, None, None]
-        total = total + 0.5 * ((map_s - map_t).square() / variance + variance.log()).flatten(1).mean(1)
-    return total
+        return 0.5 * ((map_s - map_t).square() / variance + variance.log()).flatten(1).mean(1)
+
+    return functools.reduce(torch.add, itertools.starmap(likelihood, zip(maps_s, maps_t, log_scales, strict=True)))
 
 
 @DISTILLERS.register_module()
@@ -91,10 +94,11 @@ class VID(MapDistiller):
         super().setup(student, teacher, networks)
         rho = math.log(math.expm1(self.init_pred_var - self.eps))
         self.log_scales = nn.ParameterList(
-            torch.full((projection[-1].out_channels,), rho) for projection in self.projections
+            torch.full((map_t.shape[1],), rho) for map_t in self._of(teacher[self.teacher_view], self.teacher_taps)
         )
 
     def map_loss(self, maps_s: list[Tensor], maps_t: list[Tensor]) -> Tensor:
         # Averaged before the regressor, which is not linear.
-        maps_s, maps_t = zip(*map(same_size, maps_s, maps_t), strict=True)
-        return vid_loss(self.project(maps_s), maps_t, self.log_scales, eps=self.eps)
+        pairs = list(map(same_size, maps_s, maps_t))
+        own = self.project([map_s for map_s, _ in pairs])
+        return vid_loss(own, [map_t for _, map_t in pairs], list(self.log_scales), eps=self.eps)

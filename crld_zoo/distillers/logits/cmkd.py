@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor
 
@@ -105,7 +106,7 @@ class CMKD(PairDistiller):
         require_nonnegative(self, pearson_weight=pearson_weight, spearman_weight=spearman_weight)
         require_positive(self, rank_temperature=rank_temperature)
         require_choice(self, weighting=(weighting, ('constant', 'entropy')))
-        self.options = dict(
+        self.options: dict[str, Any] = dict(
             pearson_weight=pearson_weight,
             spearman_weight=spearman_weight,
             rank_temperature=rank_temperature,

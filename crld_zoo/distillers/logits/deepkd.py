@@ -93,6 +93,7 @@ class DeepKD(PairDistiller):
     """
 
     groups = dict(loss_ce='task', loss_target='target', loss_non_target='non_target')
+    topk: Tensor
 
     def __init__(
         self,
@@ -145,7 +146,8 @@ class DeepKD(PairDistiller):
         return self.alpha * of_target, self.beta * of_rest
 
     def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
-        return sum(self.terms(student, teacher, target))
+        of_target, of_rest = self.terms(student, teacher, target)
+        return of_target + of_rest
 
     def distill(self, student: Predictions, teacher: Predictions, target: Tensor) -> dict[str, Tensor]:
         pair = student[self.student_view], teacher[self.teacher_view]

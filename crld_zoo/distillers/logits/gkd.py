@@ -113,9 +113,19 @@ class GKD(PairDistiller):
         require_nonnegative(self, alpha=alpha, beta=beta, lambda_=lambda_)
         require_choice(self, select=(select, ('student', 'teacher')))
         self.temperature = temperature
-        self.options = dict(alpha=alpha, beta=beta, lambda_=lambda_, hcm_n=hcm_n, select=select)
+        self.alpha, self.beta, self.lambda_, self.hcm_n, self.select = alpha, beta, lambda_, hcm_n, select
 
     def pair_loss(
         self, student: Prediction, teacher: Prediction, target: Tensor, *, temperature: float | Tensor
     ) -> Tensor:
-        return gkd_loss(student.logits, teacher.logits, target, temperature=temperature, **self.options)
+        return gkd_loss(
+            student.logits,
+            teacher.logits,
+            target,
+            temperature=temperature,
+            alpha=self.alpha,
+            beta=self.beta,
+            lambda_=self.lambda_,
+            hcm_n=self.hcm_n,
+            select=self.select,
+        )

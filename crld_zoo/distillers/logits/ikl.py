@@ -155,6 +155,10 @@ class IKL(PairDistiller):
     """
 
     has_temperature = True
+    class_table: Tensor | None
+    sums: Tensor
+    counts: Tensor
+    summed_epoch: Tensor
 
     def __init__(
         self,
@@ -174,7 +178,7 @@ class IKL(PairDistiller):
         self.temperature, self.alpha, self.beta, self.t2 = temperature, alpha, beta, t2
         self.with_table = class_table
         self.register_buffer('class_table', None)
-        self._epoch = None
+        self._epoch: int | None = None
 
     def setup(self, student: Predictions, teacher: Predictions, networks: Networks) -> None:
         if self.with_table:

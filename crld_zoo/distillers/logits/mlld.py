@@ -145,6 +145,8 @@ class MLLD(PairDistiller):
     per_sample = False
     has_temperature = True
 
+    temperature: float
+
     def __init__(
         self,
         temperature: float = 4.0,

@@ -117,9 +117,18 @@ class RLD(PairDistiller):
         require_positive(self, temperature=temperature, alpha_temperature=alpha_temperature)
         require_nonnegative(self, alpha=alpha, beta=beta)
         self.temperature = temperature
-        self.options = dict(alpha=alpha, beta=beta, alpha_temperature=alpha_temperature, logit_stand=logit_stand)
+        self.alpha, self.beta, self.alpha_temperature, self.logit_stand = alpha, beta, alpha_temperature, logit_stand
 
     def pair_loss(
         self, student: Prediction, teacher: Prediction, target: Tensor, *, temperature: float | Tensor
     ) -> Tensor:
-        return rld_loss(student.logits, teacher.logits, target, temperature=temperature, **self.options)
+        return rld_loss(
+            student.logits,
+            teacher.logits,
+            target,
+            temperature=temperature,
+            alpha_temperature=self.alpha_temperature,
+            alpha=self.alpha,
+            beta=self.beta,
+            logit_stand=self.logit_stand,
+        )

@@ -219,7 +219,7 @@ def build_from_spec(
     new = _head_of(spec, network) if head else ()
     if file is not None:
         load_weights(network, file, trust_pickle=trust_pickle, prefix=prefix or spec.prefix, new=new)
-    elif by_library and head:
+    elif by_library and head and spec.own_classes is not None:
         own = build_with_library(replace(spec, config=with_classes(spec, spec.own_classes)))
         fill(network, own.state_dict(), spec.name, new=new)
     if spec.parts and checkpoint == RANDOM:
@@ -242,7 +242,7 @@ def _head_of(spec: NetworkSpec, network: nn.Module) -> list[str]:
     return [key for key, value in network.state_dict().items() if value.shape != other[key].shape]
 
 
-def _load_parts(network: nn.Module, spec: NetworkSpec, trust_pickle: bool) -> None:
+def _load_parts(network: BaseClassifier, spec: NetworkSpec, trust_pickle: bool) -> None:
     network.init_weights()  # first all of it, as mmengine does
     for path, file, prefix in spec.parts:
         try:

@@ -21,9 +21,9 @@ LIBRARIES = {
 """The source behind each classifier that wraps a library's."""
 
 
-def from_dict(config: Mapping, num_classes: int | None) -> NetworkSpec:
+def from_dict(given: Mapping, num_classes: int | None) -> NetworkSpec:
     """The spec of a registered classifier."""
-    config = copy.deepcopy(dict(config))
+    config = copy.deepcopy(dict(given))
     kind = config.get('type')
     if not kind:
         raise InputError(

@@ -74,7 +74,7 @@ def build(config: dict, name: str) -> nn.Module:
 def build_with_library(spec: NetworkSpec) -> nn.Module:
     """The classifier of a spec, with the weights that its library gives it."""
     try:
-        return build(spec.config | spec.library, spec.name)
+        return build(spec.config | (spec.library or {}), spec.name)
     except Exception as error:
         packages = {kind.__module__.split('.')[0] for kind in type(error).__mro__}
         if not isinstance(error, OSError) and not packages & {'huggingface_hub', 'httpx', 'requests', 'urllib3'}:

@@ -31,6 +31,8 @@ def resolve(name: str, num_classes: int | None) -> NetworkSpec:
     if tag and tag not in known:
         raise UnknownNameError(f"timm has no weights '{tag}' for {architecture} ({nearest_names(tag, known)})")
     stated = timm.get_pretrained_cfg(name)
+    if stated is None:
+        raise InputError(f'timm says nothing of {name}, neither its classes nor its normalization: take another model')
     classes = num_classes or stated.num_classes
     return NetworkSpec(
         f'timm::{name}',
