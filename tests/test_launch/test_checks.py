@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -154,8 +156,11 @@ class OneVector(torch.nn.Module):
 def test_a_last_batch_of_one_image_is_refused_where_a_batch_norm_cannot_take_it(config, monkeypatch, batch, drop_last):
     from crld_zoo.models import Distillation
 
-    init = Distillation.__init__
-    monkeypatch.setattr(Distillation, '__init__', lambda self, student, **rest: init(self, OneVector(), **rest))
+    @functools.wraps(Distillation.__init__)  # its options stay those that a config may name
+    def init(self, student, *, build=Distillation.__init__, **rest):
+        build(self, OneVector(), **rest)
+
+    monkeypatch.setattr(Distillation, '__init__', init)
     options = {'train_dataloader.batch_size': batch, 'train_dataloader.drop_last': drop_last}
     if drop_last or batch == 4:
         run_train(config, cfg_options=options)
