@@ -52,11 +52,16 @@ def remove_unfinished(folder: str | Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def lock(file: IO, place: int) -> None:
-    """Lock a byte of an open file for this process, without waiting, until it is closed or the process ends.
+def lock(file: IO, place: int, wait: bool = False) -> None:
+    """Lock a byte of an open file for this process, until it is closed or the process ends.
 
     The lock is the operating system's. Between machines it is as good as the file system (NFS from version 4 on has
     such locks). Closing any other handle of the same file in this process ends it too.
+
+    Args:
+        file: Open for writing.
+        place: Which byte.
+        wait: Whether to wait for another process that has it.
 
     Raises:
         BlockingIOError or PermissionError: Another process has it.
@@ -66,11 +71,12 @@ def lock(file: IO, place: int) -> None:
         import msvcrt
 
         file.seek(place)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
     else:
         import fcntl
 
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, place)  # not flock: loader workers would inherit that
+        # Not flock: loader workers would inherit that.
+        fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, place)
 
 
 def _sync_folder(folder: Path) -> None:

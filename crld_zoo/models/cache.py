@@ -12,7 +12,7 @@ import os
 import shutil
 import zlib
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -319,30 +319,43 @@ class _File:
         """Room for so many copies of each sample, all of it on the disk now: a full one would kill a later write."""
         length = copies * self._samples * self._length
         try:
-            with open(self.path, 'ab') as file:
-                missing = length - file.tell()
-                while missing > 0:
-                    missing -= file.write(bytes(min(missing, 1 << 24)))
-                file.flush()
-                os.fsync(file.fileno())
+            with self._alone() as file:
+                there = file.seek(0, os.SEEK_END)
+                try:
+                    missing = length - there
+                    while missing > 0:
+                        missing -= file.write(bytes(min(missing, 1 << 24)))
+                    os.fsync(file.fileno())
+                except OSError:
+                    file.truncate(there)
+                    raise
         except OSError as error:
-            with contextlib.suppress(OSError):
-                os.truncate(self.path, len(self._rows) * self._length)
             remedy = 'make room' if error.errno in NO_ROOM else 'see to this folder'
             self.writes = False
             self._refuse(f"the teacher's cache {self.path} cannot grow ({error.strerror}): {remedy}")
             return
         self._reopen()
 
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[IO]:
+        """The file, to append to; the run's other processes, which write it too, wait meanwhile."""
+        with open(self.path, 'ab', buffering=0) as file:
+            with contextlib.suppress(OSError):  # without locks they make more room than is needed, at worst
+                lock(file, 0, wait=True)
+            yield file
+
     def _reopen(self) -> None:
-        if not self.path.exists() or not self.path.stat().st_size:
-            return
-        size, block = self.path.stat().st_size, self._samples * self._length
+        size, block = self.path.stat().st_size if self.path.exists() else 0, self._samples * self._length
         if size % block and self.writes:
-            raise InputError(
-                f"{self.path} of the teacher's cache is damaged: it has {size} bytes, no multiple of {block}; remove "
-                'it, and its rows are made again.'
-            )
+            with self._alone() as file:
+                size = file.seek(0, os.SEEK_END)
+            if size % block:
+                raise InputError(
+                    f"{self.path} of the teacher's cache is damaged: it has {size} bytes, no multiple of {block}; "
+                    'remove it, and its rows are made again.'
+                )
+        if size < block:  # who reads may come while there is no room yet
+            return
         with open(self.path, 'r+b' if self.writes else 'rb') as file:
             access = mmap.ACCESS_WRITE if self.writes else mmap.ACCESS_READ
             self._map = mmap.mmap(file.fileno(), size // block * block, access=access)

@@ -14,6 +14,7 @@ import torch
 
 from crld_zoo.errors import InputError
 from crld_zoo.models import TeacherCache
+from crld_zoo.models.cache import _File, _row
 from crld_zoo.views import SampleKeys
 
 SAMPLES, CLASSES = 10, 7
@@ -194,6 +195,40 @@ def test_another_process_reads_what_is_there_and_writes_nothing(tmp_path):
     done.set()
     process.join(60)
     assert process.exitcode == 0
+
+
+LARGE = dict(images=1, samples=60_000, writes=True)  # 24 MB: room is made in more than one piece
+
+
+def _write(path, start, errors):
+    try:
+        row = _row(100, None, 'float32')
+        file = _File(path, row, **LARGE, refuse=print)
+        start.wait(60)
+        file.write(np.arange(4), np.zeros((4, 1), row))
+        errors.put(None)
+    except BaseException as error:
+        errors.put(repr(error))
+
+
+def test_the_processes_of_one_run_make_room_once(tmp_path):
+    context = multiprocessing.get_context('fork')
+    path, start, errors = tmp_path / '0000.rows', context.Barrier(2), context.Queue()
+    processes = [context.Process(target=_write, args=(path, start, errors)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    assert [errors.get(timeout=60) for _ in processes] == [None, None]
+    for process in processes:
+        process.join(60)
+    assert path.stat().st_size == LARGE['samples'] * (4 + 4 * 100)
+
+
+def test_who_reads_waits_for_no_room(tmp_path):
+    """Another run makes it at this moment."""
+    path = tmp_path / '0000.rows'
+    path.write_bytes(bytes(1 << 20))
+    file = _File(path, _row(100, None, 'float32'), **{**LARGE, 'writes': False}, refuse=print)
+    assert file.read(np.array([0])) is None
 
 
 @pytest.fixture
