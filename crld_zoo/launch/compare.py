@@ -146,7 +146,12 @@ class Display:
         self._shares = {run.folder: 1.0 if (run.folder / RESULTS_FILE).is_file() else 0.0 for run in runs}
         self._at_start, self._started_at = self._share(), time.monotonic()
         self._last_line = self._started_at
-        columns = (TextColumn('{task.description}'), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn('{task.description}', markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+        )
         self._bars = Progress(*columns, console=console, speed_estimate_period=600) if console.is_terminal else None
         self._tasks: dict[Path, TaskID] = {}
 
@@ -162,7 +167,8 @@ class Display:
 
     def say(self, line: str) -> None:
         """A line that stays."""
-        (self._bars.console if self._bars is not None else self._console).print(line, highlight=False, soft_wrap=True)
+        console = self._bars.console if self._bars is not None else self._console
+        console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
     def started(self, run: Run) -> None:
         """A run was started."""

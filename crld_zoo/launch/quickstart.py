@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
     (base / RESULTS_FILE).unlink(missing_ok=True)
     checkpoint = train_teacher(base / 'teacher', args.cfg_options)
-    options = ConfigOptions.parse([*args.cfg_options, f'model.teacher.checkpoint={checkpoint}'])
+    options = {**ConfigOptions.parse(args.cfg_options), 'model.teacher.checkpoint': checkpoint}
     comparison = read_comparison(COMPARISON, base, seeds=args.seeds, cfg_options=options)
     print(f'$ crld-zoo compare {COMPARISON} --jobs {args.jobs}', flush=True)
     with stopping_in_order():

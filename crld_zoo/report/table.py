@@ -189,7 +189,7 @@ def _text(results: Sequence[Mapping], reference: Mapping[str, str], width: int) 
     for summary in summarize(results, reference):
         table.add_row(*_cells(summary, reference))
     file = io.StringIO()
-    console = Console(file=file, width=width)
+    console = Console(file=file, width=width, markup=False, emoji=False)  # a row may be called [strong]
     console.print(table)
     return file.getvalue() + '\n'.join(_notes(results, reference))
 
@@ -206,7 +206,7 @@ def _latex(results: Sequence[Mapping], reference: Mapping[str, str], width: int)
     columns = _columns(reference)
     rows = [['', 'seeds', *(column.title for column in columns)]]
     rows += [_cells(summary, reference) for summary in summarize(results, reference)]
-    head, *body = (' & '.join(map(_escape, row)) + r' \\' for row in rows)
+    head, *body = (' & '.join(cell.translate(_ESCAPES) for cell in row) + r' \\' for row in rows)
     return '\n'.join(
         [
             *(f'% {note}' for note in _notes(results, reference)),
@@ -221,10 +221,10 @@ def _latex(results: Sequence[Mapping], reference: Mapping[str, str], width: int)
     )
 
 
-def _escape(text: str) -> str:
-    for character in '\\{}%&#_$':
-        text = text.replace(character, r'\textbackslash' if character == '\\' else f'\\{character}')
-    return text.replace('±', r'$\pm$')
+_ESCAPES = str.maketrans(
+    {character: f'\\{character}' for character in '{}%&#_$'}
+    | {'\\': r'\textbackslash{}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}', '±': r'$\pm$'}
+)
 
 
 def _csv(results: Sequence[Mapping], reference: Mapping[str, str], width: int) -> str:

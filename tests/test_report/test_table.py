@@ -82,6 +82,13 @@ def test_rows_may_have_a_reference_each():
     assert 'last - reference' in text and '| +1.00 [CE few] | +2.00 [CE few] |' in text and '[CE]' in text
 
 
+def test_names_are_no_markup():
+    results = [run('ce', 0, 60.0, 61.0), run('kd [strong]', 0, 62.0, 63.0), run('kd^2 [/x]', 0, 62.0, 63.0)]
+    text = format_table(results, 'text', {'kd [strong]': 'ce', 'kd^2 [/x]': 'kd [strong]'}, width=220)
+    assert 'kd [strong]' in text and 'kd^2 [/x]' in text and '+2.00 [ce]' in text
+    assert r'kd\textasciicircum{}2' in format_table(results, 'latex')
+
+
 @pytest.mark.parametrize('form', FORMATS)
 def test_without_a_reference_there_are_no_differences(form):
     assert 'last - ' not in format_table(RESULTS[:1], form)
