@@ -19,6 +19,7 @@ from crld_zoo.views import RandAugment, SampleKeys
 
 from ..small_run import CLASSES, PREPROCESSOR, SCHEDULED, SIZE, VIEW, train
 from ..test_distillers.cases import default_config, said
+from ..test_distillers.test_simkd import HEAD
 
 SIMPLE = dict(PREPROCESSOR, views=dict(weak=VIEW, strong=VIEW))
 
@@ -73,7 +74,7 @@ def build(distiller: dict, graph: bool = True, **options):
     model = MODELS.build(
         dict(
             type='Distillation',
-            student=network,
+            student=dict(**network, **({'head': HEAD} if distiller['type'] == 'SimKD' else {})),
             teacher=dict(**network, checkpoint='random'),
             distiller=copy.deepcopy(distiller),
             **{'data_preprocessor': PREPROCESSOR, 'graph': graph, **options},
