@@ -98,7 +98,7 @@ def compare(
                         display.reached(job.run, job.progress())
                         continue
                     running.remove(job)
-                    if code == 0:
+                    if code == 0 and (job.run.folder / RESULTS_FILE).is_file():
                         display.done(job.run, read_json(job.run.folder / RESULTS_FILE) or {})
                         _collect(comparison)
                     elif was_stopped(code):

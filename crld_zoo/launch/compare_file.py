@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import hashlib
 import json
@@ -130,12 +131,10 @@ def read_comparison(
     all_seeds = {name: _seeds(name, spec.get('seeds', own_seeds)) for name, spec in specs.items()}
     _check_seeds(seeds or [], {seed for known in all_seeds.values() for seed in known})
     folder = Path(work_dir or cfg.get('work_dir') or Path('work_dirs', Path(path).stem))
-    configs = {
-        name: _resolve(name, spec, share, cfg_options or {})
-        for name, spec in specs.items()
-        if rows is None or name in rows
-    }
-    common = _common_teacher(configs.values())
+    merged = {name: _merge(name, spec, share, cfg_options or {}) for name, spec in specs.items()}
+    common = _common_teacher(merged.values())  # of all rows: which ones are wanted now changes no result
+    shared = any(key.startswith('model.teacher.cache') for key in (*share, *(cfg_options or {})))
+    configs = {name: _resolve(name, cfg, shared) for name, cfg in merged.items() if rows is None or name in rows}
     runs = []
     for seed in dict.fromkeys(seed for known in all_seeds.values() for seed in known):
         for name, config in configs.items():
@@ -304,30 +303,43 @@ def _check_seeds(wanted: Sequence[int], known: set[int]) -> None:
             raise InputError(f'--seeds: no row has the seed {seed}, only {sorted(known)}: add it to seeds of the file.')
 
 
-def _resolve(name: str, spec: dict, share: Mapping, options: Mapping) -> Config:
-    """The config of a row's runs but for the seed."""
-    try:
+def _merge(name: str, spec: dict, share: Mapping, options: Mapping) -> Config:
+    """The config of a row with all its options."""
+    with _naming(name):
         cfg = load_config(spec['recipe'])
         merge_options(cfg, _of_teachers(cfg, share))
         merge_options(cfg, spec.get('cfg_options', {}))
         merge_options(cfg, _of_teachers(cfg, options))
         for variable in cfg.keys() - READ_AT_THE_TOP:  # which the recipes' bases leave behind
             cfg.pop(variable)
+        return cfg
+
+
+def _resolve(name: str, cfg: Config, shared_cache: bool) -> Config:
+    """The config of a row's runs but for the seed, seen to be one that trains."""
+    with _naming(name):
         checked = copy.deepcopy(cfg)
         check_data(checked, 'train_dataloader', 'val_dataloader', 'test_dataloader')
         prepare(checked)
         distiller = checked.get('model', {}).get('distiller')
         distiller = None if distiller is None else DISTILLERS.build(distiller.to_dict())
-    except InputError as error:
-        raise type(error)(f"the row '{name}': {error}") from error
-    if cfg.get('test_dataloader') is None:
-        raise InputError(f"the row '{name}': {spec['recipe']} has no test_dataloader to measure its students on.")
-    shared = any(key.startswith('model.teacher.cache') for key in (*share, *options))
-    if shared and _teacher_of(cfg) and distiller is not None and (distiller.teacher_taps or distiller.needs_images):
-        cfg.model.teacher.pop('cache', None)
-    elif shared and _teacher_of(cfg):
-        _divide_cache(cfg)
+        if cfg.get('test_dataloader') is None:
+            raise InputError('its recipe has no test_dataloader to measure its students on.')
+    if shared_cache and _teacher_of(cfg):
+        if distiller is not None and (distiller.teacher_taps or distiller.needs_images):
+            cfg.model.teacher.pop('cache', None)
+        else:
+            _divide_cache(cfg)
     return cfg
+
+
+@contextlib.contextmanager
+def _naming(row: str) -> Iterator[None]:
+    """Errors say which row they are of."""
+    try:
+        yield
+    except InputError as error:
+        raise type(error)(f"the row '{row}': {error}") from error
 
 
 def _of_teachers(cfg: Config, options: Mapping) -> dict:

@@ -76,13 +76,17 @@ def measure_run(folder: Path) -> dict:
         results['epochs' if kind == 'last' else 'best_epoch'] = epoch
     images = torch.zeros(1, 3, *student.size, device=next(student.network.parameters()).device)
     return results | dict(
-        best_on_test=student.config.get('val_dataloader') == student.config.get('test_dataloader'),
+        best_on_test=_data(student, 'val') == _data(student, 'test'),
         parameters=sum(parameter.numel() for parameter in student.network.parameters()),
         flops=count_flops(student.network, images),
         seconds=record['seconds'],
         images_per_second=images_per_second(folder),
         work_dir=str(folder),
     )
+
+
+def _data(student: Student, split: str):
+    return (student.config.get(f'{split}_dataloader') or {}).get('dataset')
 
 
 def images_per_second(folder: Path) -> float | None:

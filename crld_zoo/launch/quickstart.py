@@ -30,6 +30,7 @@ from .options import ConfigOptions
 from .report import run_report
 
 TEACHER, COMPARISON = f'{PREFIX}quickstart/ce_r20_digits.py', f'{PREFIX}compare/quickstart.py'
+_MARK = '.quickstart'
 _READ = """
 How to read it. CE is the student on its 50 labels alone. Each other row minus CE, at the same seed, is what the teacher
 gives through the 1,247 images that nobody labeled. The interval says how sure {seeds} seeds make that.
@@ -50,6 +51,19 @@ def train_teacher(work_dir: Path, options: Sequence[str]) -> str:
     if subprocess.run([sys.executable, '-m', 'crld_zoo.launch.cli', *command], env=environment, check=False).returncode:
         raise InputError(f'training the teacher failed; its output above says why, its log is under {work_dir}.')
     return find_latest_checkpoint(work_dir)
+
+
+def _own(folder: Path) -> None:
+    """Make a folder the quickstart's, or see that it is: what an earlier one left there is replaced.
+
+    Raises:
+        InputError: It holds something else.
+    """
+    if not (folder / _MARK).exists():
+        if folder.exists() and any(folder.iterdir()):
+            raise InputError(f'{folder} is not empty and no earlier quickstart: choose another --work-dir.')
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / _MARK).touch()
 
 
 def short_results() -> list[dict] | None:
@@ -81,6 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f'--jobs must be 1 or more, not {args.jobs}.')
     base = args.work_dir.resolve()
     comparison = read_comparison(COMPARISON, base, seeds=args.seeds)
+    _own(base)
     for folder in (base / 'teacher', base / 'report', *(base / row for row in comparison.rows)):
         shutil.rmtree(folder, ignore_errors=True)
     (base / RESULTS_FILE).unlink(missing_ok=True)

@@ -65,6 +65,9 @@ def small(cfg: Config, images: Path, resize: bool) -> Config:
         cfg.model.teacher.model = LIGHTER.get(str(cfg.model.teacher.model), cfg.model.teacher.model)
         if resize and cfg.train_dataloader.dataset.type == 'ImageNet':
             cfg.model.teacher.size = SMALLER[224]
+    cfg.train_dataloader.pop('batch_sampler', None)  # two images are labeled ones: else a step may learn nothing
+    for option in ('others', 'unlabeled'):
+        cfg.train_dataloader.dataset.pop(option, None)
     if resize:
         _shrink(cfg.train_dataloader)
         _shrink(cfg.val_dataloader)

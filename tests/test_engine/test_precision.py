@@ -131,18 +131,17 @@ def is_near(found: Gaps, limits: Gaps) -> bool:
 def digits(root, tmp_path_factory) -> Config:
     """KD of a teacher that has learned something about handwritten digits."""
     checkpoint = tmp_path_factory.mktemp('teacher') / 'resnet20.pth'
-    of_teacher = read_config(root / 'configs/quickstart/ce_r20_digits.py')
+    cfg = read_config(root / 'configs/quickstart/ce_r20_digits.py')
     with DefaultScope.overwrite_default_scope('crld_zoo'):
-        teacher = MODELS.build(of_teacher.model).train()
+        teacher = MODELS.build(cfg.model).train()
         training = Training(teacher)
-        for batch in itertools.islice(batches(of_teacher, teacher), STEPS):
+        for batch in itertools.islice(batches(cfg, teacher), STEPS):
             step = look(teacher, batch)
             training.apply(step.gradient)
     assert step.loss < 1, 'less than half of what a guess has'
     torch.save(teacher.student.state_dict(), checkpoint)
     cfg = read_config(root / 'configs/quickstart/kd_r20_r8_digits.py')
     cfg.model.teacher.checkpoint = str(checkpoint)
-    cfg.train_dataloader = of_teacher.train_dataloader  # all labels
     return cfg
 
 

@@ -107,6 +107,7 @@ def test_a_signal_stops_the_runs_in_order_and_the_same_command_goes_on(fake, row
 
 
 def test_the_keyboard_stops_the_runs_in_order_too(fake, rows):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job ignores
     comparison = read(rows('slow'))
     folder = comparison.runs[0].folder
 
@@ -119,6 +120,7 @@ def test_the_keyboard_stops_the_runs_in_order_too(fake, rows):
     teller.start()
     with pytest.raises(KeyboardInterrupt), stopping_in_order():
         compare(comparison, LocalProcesses(1), poll=0.05)
+    signal.signal(signal.SIGINT, before)
     teller.join()
     assert (folder / 'saved').exists()
 

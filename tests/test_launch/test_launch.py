@@ -329,3 +329,14 @@ def test_images_stay_off_the_gpu_where_the_loader_could_not_read_them(tmp_path, 
     )
     launch.prepare(cfg)
     assert cfg.train_dataloader.dataset.device == device
+
+
+def test_the_quickstart_takes_no_folder_that_is_not_its_own(tmp_path):
+    from crld_zoo.launch.quickstart import main
+
+    mine = tmp_path / 'report' / 'mine.txt'
+    mine.parent.mkdir()
+    mine.touch()
+    with pytest.raises(InputError, match='is not empty and no earlier quickstart'):
+        main(['--work-dir', str(tmp_path)])
+    assert mine.exists()

@@ -109,9 +109,7 @@ def step(model, data: dict, progress: Progress) -> tuple[dict, list]:
 def capturable() -> dict[str, dict]:
     DISTILLERS.import_from_location()
     names = [name for name, kind in sorted(DISTILLERS.module_dict.items()) if kind.__module__.startswith('crld_zoo')]
-    # Not here: several images of a sample, or a student of its own kind.
-    names = [name for name in names if not said(name, 'ROWS', {}) and said(name, 'STUDENT', None) is None]
-    cases = {name: default_config(name) for name in names}
+    cases = {name: default_config(name) for name in names if not said(name, 'ROWS', {})}
     cases['MGD']['taps'] = ('stage3',)  # the last one of these networks
     further = dict(type='CRLD', distiller=dict(type='MLLD'))
     return {**cases, 'CRLD of DKD with a warm-up': SCHEDULED, 'CRLD of MLLD': further}

@@ -59,8 +59,9 @@ def test_the_same_network_is_a_copy(tmp_path):
 
 def test_a_new_head_stays_random(tmp_path):
     weights, start = saved('crld_zoo::resnet20', tmp_path, classes=7)
-    with pytest.raises(InputError, match='would be taken from head.fc.weight'):
-        build_network('crld_zoo::resnet8', num_classes=10, init_from=start)
+    for classes in (5, 10):
+        with pytest.raises(InputError, match=f'has {classes} classes, the network that it starts from 7'):
+            build_network('crld_zoo::resnet8', num_classes=classes, init_from=start)
     network = build_network('crld_zoo::resnet8', num_classes=10, init_from=start, head='new')
     own = network.state_dict()
     assert own['head.fc.weight'].shape[0] == 10
@@ -85,6 +86,14 @@ def test_one_start_alone(tmp_path):
     _, start = saved('crld_zoo::resnet20', tmp_path)
     with pytest.raises(InputError, match='or from init_from, not from both'):
         build_network('crld_zoo::resnet8', num_classes=10, checkpoint='x.pth', init_from=start)
+    with pytest.raises(InputError, match='or from init_from, not from both'):
+        build_network('crld_zoo::resnet8', num_classes=10, prefix='student.', init_from=start)
+
+
+@pytest.mark.parametrize('start', ['crld_zoo::resnet20', dict(model='crld_zoo::resnet20', num_classes=10)])
+def test_a_start_without_weights_is_refused(start):
+    with pytest.raises(InputError, match='init_from of crld_zoo::resnet8 names no weights'):
+        build_network('crld_zoo::resnet8', num_classes=10, init_from=start)
 
 
 def test_testing_looks_for_no_larger_network():

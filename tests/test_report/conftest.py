@@ -9,6 +9,11 @@ import pytest
 from crld_zoo.launch import run_train
 
 QUICK = {'train_cfg.val_interval': 1, 'default_hooks.checkpoint.interval': 1, 'default_hooks.logger.interval': 2}
+ALONE = {  # the labeled images without the others
+    'train_dataloader.dataset.others': 'drop',
+    'train_dataloader.batch_sampler': None,
+    'train_dataloader.batch_size': 10,
+}
 ROWS = {'CE': 'ce_r8_digits', 'DKD+CRLD': 'dkd+crld_r20_r8_digits'}
 
 
@@ -28,7 +33,7 @@ def train(teacher):
     def train(recipe: str, folder: Path, seed: int = 0, epochs: int = 2, **options) -> Path:
         options = QUICK | {'train_cfg.max_epochs': epochs} | options
         if not recipe.startswith('ce_'):
-            options |= {'model.teacher.model': 'crld_zoo::resnet8', 'model.teacher.checkpoint': str(teacher)}
+            options |= ALONE | {'model.teacher.model': 'crld_zoo::resnet8', 'model.teacher.checkpoint': str(teacher)}
         run_train(f'crld_zoo::quickstart/{recipe}.py', work_dir=folder, seed=seed, cfg_options=options)
         return folder
 

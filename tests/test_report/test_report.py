@@ -112,7 +112,7 @@ def test_what_was_measured_on_what_is_said(parsed):
     for words in (
         '4 runs in 2 rows on 500 test images of 10 classes',
         '60 test images of 10 of the 10 classes',
-        'in the views of 60 training images',
+        'in the views of 50 training images',
         't-SNE',
         'labels_per_class=5',
         'PyTorch: ',
@@ -125,7 +125,6 @@ def test_the_views_are_those_of_the_first_epoch(train, tmp_path, monkeypatch):
     """What the figure shows of the teacher's confidence is what the distiller's keep rate was in epoch 1."""
     options = {'model.distiller.tau_w': 0.3, 'model.distiller.tau_s': 0.3, 'default_hooks.logger.interval': 1}
     options |= {'log_processor.window_size': 1}
-    options |= {'train_dataloader.dataset.others': 'drop', 'train_dataloader.batch_sampler': None}  # one batch
     folder = train('dkd+crld_r20_r8_digits', tmp_path / 'run', 3, epochs=1, **options)
     made = {}
     from crld_zoo.report import page

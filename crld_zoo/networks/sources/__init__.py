@@ -65,7 +65,7 @@ def build_network(
     checkpoint: str | None = None,
     head: str | Mapping | None = None,
     prefix: str | None = None,
-    init_from: Mapping | None = None,
+    init_from: str | Mapping | None = None,
     trust_pickle: bool = False,
 ) -> BaseClassifier:
     """Build a student from any source.
@@ -112,20 +112,33 @@ def build_network(
     if checkpoint is not None:
         spec = replace(spec, parts=())  # one answer for the whole: 'random' loads no part either
     if init_from is not None:
-        if checkpoint not in (None, RANDOM):
-            raise InputError(f'{spec.name} starts from checkpoint={checkpoint!r} or from init_from, not from both')
-        network = build_from_spec(spec, RANDOM)
-        larger = build_network(**init_from).state_dict()
-        own = network.state_dict()
-        for key in _head_of(spec, network) if head else ():
-            larger[key] = own[key]
-        network.load_state_dict(select_weights(larger, own))
-        network.is_init = True
-        return network
+        if checkpoint not in (None, RANDOM) or prefix is not None:
+            raise InputError(f'{spec.name} starts from a checkpoint (and its prefix) or from init_from, not from both')
+        return _pruned(spec, dict(model=init_from) if isinstance(init_from, str) else init_from, head)
     checkpoint = checkpoint or (OWN if spec.wanted else RANDOM)
     network = build_from_spec(spec, checkpoint, head=head, prefix=prefix, trust_pickle=trust_pickle)
     if getattr(network, 'num_classes', None) == 2 and _add_zero in network._forward_hooks.values():
         raise InputError(f'{spec.name} has one output: a student of two classes needs two, num_classes=2')
+    return network
+
+
+def _pruned(spec: NetworkSpec, larger: Mapping, head: str | Mapping | None) -> BaseClassifier:
+    """The network with the weights of a larger one of its family."""
+    if larger.get('checkpoint') is None and not resolve(larger['model'], num_classes=classes_of(spec)).wanted:
+        raise InputError(
+            f"init_from of {spec.name} names no weights: give it a checkpoint ('own' for those of its source)"
+        )
+    network, start = build_from_spec(spec, RANDOM), build_network(**larger)
+    own, weights = network.state_dict(), start.state_dict()
+    if head == 'new':
+        weights |= {key: own[key] for key in _head_of(spec, network)}
+    elif count_classes(start) != count_classes(network):
+        raise InputError(
+            f'{spec.name} has {count_classes(network)} classes, the network that it starts from '
+            f"{count_classes(start)}: head='new' leaves the final classifier random"
+        )
+    network.load_state_dict(select_weights(weights, own))
+    network.is_init = True
     return network
 
 
