@@ -43,7 +43,13 @@ def test_every_option_changes_the_run(recipe, tmp_path):
         assert after != before, name
     sized = measured_config(dataclasses.replace(plain, synthetic=True, image_size=16), tmp_path)
     assert sized.train_dataloader.dataset['size'] == 16
-    assert {field.name for field in dataclasses.fields(Options)} == {*changes, 'config', 'image_size', 'processor_time'}
+    assert {field.name for field in dataclasses.fields(Options)} == {
+        *changes,
+        'config',
+        'image_size',
+        'processor_time',
+        'tf32',
+    }
 
 
 def test_a_missing_checkpoint_is_explained(recipe, tmp_path):

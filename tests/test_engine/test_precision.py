@@ -141,6 +141,9 @@ def digits(root, tmp_path_factory) -> Config:
     assert step.loss < 1, 'less than half of what a guess has'
     torch.save(teacher.student.state_dict(), checkpoint)
     cfg = read_config(root / 'configs/quickstart/kd_r20_r8_digits.py')
+    cfg.train_dataloader.pop('batch_sampler')  # an order that a sampler alone decides, of labeled images
+    cfg.train_dataloader.dataset.others = 'drop'
+    cfg.train_dataloader.batch_size = 10
     cfg.model.teacher.checkpoint = str(checkpoint)
     return cfg
 
