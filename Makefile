@@ -20,7 +20,7 @@ docs: .venv/ready       ## the documentation site in build/docs, without a warni
 	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs build/docs
 
 test: .venv/ready       ## all tests but those of the wheel and those below, in two processes
-	$(BIN)/python -m pytest -m "not data and not wheel" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not data and not wheel" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-data: .venv/ready  ## the tests that need the real data beside the repository
 	$(BIN)/python -m pytest -m data

@@ -34,7 +34,7 @@ EXTRAS = {
 EXTRAS['docs'] = ['sphinx>=8.0', 'myst-parser>=4.0', 'furo>=2024.8.6', *EXTRAS['report']]  # its page of the API
 EXTRAS['test'] = [
     'pytest>=8.0',
-    'pytest-xdist>=3.5',
+    'pytest-xdist>=3.7',
     *EXTRAS['demo'],
     *EXTRAS['timm'],
     *EXTRAS['tensorboard'],

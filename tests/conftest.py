@@ -65,7 +65,12 @@ def _seeded() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked ``cuda`` need one GPU, or as many as the mark says."""
+    """Files with slow tests come first, so that no process begins one when the others are done.
+
+    Tests marked ``cuda`` need one GPU, or as many as the mark says.
+    """
+    slow = {item.path for item in items if item.get_closest_marker('slow')}
+    items.sort(key=lambda item: item.path not in slow)
     there = torch.cuda.device_count()
     for item in items:
         mark = item.get_closest_marker('cuda')

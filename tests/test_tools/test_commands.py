@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from crld_zoo.distillers import DKD
+from crld_zoo.launch.listing import main as list_
+from crld_zoo.launch.train import main as train
 from crld_zoo.networks.sources import build_network
 
 from .command import run, sentence
@@ -120,13 +122,18 @@ def test_listing(root):
     for word in ('DKD', 'CRLD', 'RandAugment', 'CIFARResNet', 'Digits', 'r20 -> r8', TEACHER):
         assert word in output
     assert max(map(len, output.splitlines())) <= 100
-    only = run(root, 'tools/list.py', 'decorators')
+
+
+def test_listing_of_one_kind(capsys):
+    list_(['decorators'])
+    only = capsys.readouterr().out
     assert 'CRLD' in only
     assert 'RandAugment' not in only
 
 
-def test_listing_shows_the_recipes_of_each_pair(root):
-    lines = [line.rstrip() for line in run(root, 'tools/list.py', 'configs').splitlines()]
+def test_listing_shows_the_recipes_of_each_pair(capsys):
+    list_(['configs'])
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     start = lines.index('configs/*/METHOD_TEACHER_STUDENT_imagenet.py')
     grid = lines[start + 1 : lines.index('', start)]
     rows = dict(line.split('  ', 1) for line in grid if ' -> ' in line)
@@ -171,47 +178,33 @@ def test_quickstart(root, tmp_path):
         (['optim_wrapper.optimizer.lr=1e30', 'train_cfg.max_epochs=4'], 'not finite at iteration'),
     ],
 )
-def test_bad_input_ends_in_a_sentence(root, teacher, tmp_path, arguments, message):
-    output = run(root, 'tools/train.py', STUDENT, '--work-dir', tmp_path, *options(teacher, 2, *arguments), code=2)
-    assert message in sentence(output)
+def test_bad_input_ends_in_a_sentence(refused, teacher, tmp_path, arguments, message):
+    assert message in refused(train, STUDENT, '--work-dir', tmp_path, *options(teacher, 2, *arguments))
     assert not list(tmp_path.glob('*.tmp*'))
 
 
-def test_damaged_teachers_are_refused(root, teacher, tmp_path):
+def test_damaged_teachers_are_refused(refused, teacher, tmp_path):
     cut = tmp_path / 'cut.pth'
     cut.write_bytes(teacher.read_bytes()[:-2000])
     content = torch.load(teacher, weights_only=True)
     partial = tmp_path / 'partial.pth'
     torch.save({key: value for key, value in content['state_dict'].items() if 'layer3' not in key}, partial)
     for file in (cut, partial):
-        output = run(root, 'tools/train.py', STUDENT, '--work-dir', tmp_path / 'run', *options(file), code=2)
-        assert file.name in sentence(output)
+        assert file.name in refused(train, STUDENT, '--work-dir', tmp_path / 'run', *options(file))
 
 
-def test_what_is_missing_is_named_with_its_remedy(root, tmp_path):
-    output = run(root, 'tools/train.py', 'configs/quickstart/kd_r20_r8_digit.py', code=2)
-    assert 'kd_r20_r8_digits' in sentence(output)
-    output = run(
-        root,
-        'tools/train.py',
-        'configs/crld/dkd+crld_r34_r18_imagenet.py',
-        '--work-dir',
-        tmp_path,
-        '--cfg-options',
-        'train_dataloader.dataset.data_root=no/imagenet',
-        code=2,
-    )
-    assert 'no/imagenet' in sentence(output)
-    output = run(
-        root,
-        'tools/train.py',
-        'configs/takd/kd_r20_r8_cifar100.py',
-        '--work-dir',
-        tmp_path,
-        '--cfg-options',
-        'model.teacher.checkpoint=no/kd_r110_r20_cifar100/epoch_240.pth',
-        code=2,
-    )
-    assert 'python tools/train.py configs/takd/kd_r110_r20_cifar100.py' in sentence(output)
-    output = run(root, 'tools/test.py', STUDENT, tmp_path / 'none.pth', code=2)
-    assert 'none.pth' in sentence(output)
+def test_what_is_missing_is_named_with_its_remedy(refused, tmp_path):
+    assert 'kd_r20_r8_digits' in refused(train, 'configs/quickstart/kd_r20_r8_digit.py')
+    recipe, option = 'configs/crld/dkd+crld_r34_r18_imagenet.py', 'train_dataloader.dataset.data_root=no/imagenet'
+    assert 'no/imagenet' in refused(train, recipe, '--work-dir', tmp_path, '--cfg-options', option)
+    recipe = 'configs/takd/kd_r20_r8_cifar100.py'
+    option = 'model.teacher.checkpoint=no/kd_r110_r20_cifar100/epoch_240.pth'
+    message = refused(train, recipe, '--work-dir', tmp_path, '--cfg-options', option)
+    assert 'python tools/train.py configs/takd/kd_r110_r20_cifar100.py' in message
+
+
+@pytest.mark.parametrize('tool', ['train', 'test'])
+def test_the_tools_end_with_the_sentence_alone(root, tmp_path, tool):
+    file = [tmp_path / 'none.pth'] if tool == 'test' else []
+    config = STUDENT if tool == 'test' else 'configs/none.py'
+    assert 'none.p' in sentence(run(root, f'tools/{tool}.py', config, *file, code=2))
