@@ -102,6 +102,14 @@ def test_what_cannot_be_folded_is_left_alone(way, share):
     assert torch.equal(folded(images), network(images))
 
 
+def test_a_norm_without_running_statistics_is_left_alone():
+    network = Layers(lambda net, x: net.norm(net.first(x)))
+    network.norm = nn.BatchNorm2d(3, track_running_stats=False)
+    network.eval().requires_grad_(False)
+    assert fold_batch_norms(network, 'it', SIZES) == 0
+    assert len(norms(network)) == 1
+
+
 def test_an_output_that_somebody_else_uses_is_noticed():
     """The first norm can be folded, the second cannot."""
 
