@@ -43,8 +43,9 @@ for _folder in (logits, features, decorators):
     for _info in pkgutil.iter_modules(_folder.__path__):
         _module = importlib.import_module(f'{_folder.__name__}.{_info.name}')
         for _name, _value in vars(_module).items():
+            if _name.startswith('_') or getattr(_value, '__module__', '') != _module.__name__:
+                continue  # what is imported; Python 3.10 takes an alias such as Sequence[Tensor] for a class
             _is_loss = inspect.isfunction(_value) and _name.endswith('_loss')
-            _is_distiller = inspect.isclass(_value) and issubclass(_value, Distiller)
-            if (_is_loss or _is_distiller) and _value.__module__ == _module.__name__ and not _name.startswith('_'):
+            if _is_loss or (inspect.isclass(_value) and issubclass(_value, Distiller)):
                 globals()[_name] = _value
                 __all__.append(_name)
