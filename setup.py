@@ -10,8 +10,8 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'crld_zoo/version.py').read_text(encoding='utf-8')).group(1)
 
-# The upper bounds are what was run: beyond them pip takes a torch that mmengine has not been tried with. What is held at
-# the lower ones is run by .github/workflows/ci.yml.
+# The upper bounds are what was run: beyond them pip takes a torch that mmengine has not been tried with. The lower ones
+# are for .github/workflows/ci.yml to run.
 REQUIRES = [
     'torch>=2.6,<2.14',
     'torchvision>=0.21,<0.29',
