@@ -7,12 +7,13 @@ import logging
 
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 
 from crld_zoo.datasets import UNLABELED, labels_of
 from crld_zoo.datasets.labels import UnknownLabelsError, check_labeled
 from crld_zoo.errors import InputError
 from crld_zoo.registry import HOOKS
+
+from .unwrapped import unwrapped
 
 
 @HOOKS.register_module()
@@ -32,7 +33,7 @@ class DataCheckHook(Hook):
             loop = getattr(runner, f'_{name}_loop')
             if hasattr(loop, 'dataloader'):
                 check_labeled(loop.dataloader.dataset, f'{name}_dataloader')
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         distiller = getattr(model, 'distiller', None)
         if distiller is None or not hasattr(runner._train_loop, 'dataloader'):
             return

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor
 
 from crld_zoo.datasets import labels_of, numbers_of
@@ -16,13 +15,15 @@ from crld_zoo.distillers import Progress, TrainingData
 from crld_zoo.errors import InputError
 from crld_zoo.registry import HOOKS
 
+from .unwrapped import unwrapped
+
 STATE = 'distiller'
 """Its key in a checkpoint."""
 
 
 def shared_buffers(model: Any) -> Iterator[Tensor]:
     """The buffers that all processes take from the main one: all but the tables of a distiller."""
-    plain = model.module if is_model_wrapper(model) else model
+    plain = unwrapped(model)
     own = set(getattr(plain, '_ddp_params_and_buffers_to_ignore', ()))
     return (buffer for name, buffer in plain.named_buffers() if name not in own)
 
@@ -54,7 +55,7 @@ class DistillerHook(Hook):
             labels = labels_by_number(dataset)
             classes = dataset.metainfo.get('classes') or ()
             distiller.connect(TrainingData(len(labels), len(classes), labels))
-            model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+            model = unwrapped(runner.model)
             distiller.to(next(model.parameters()).device)
             model._ddp_params_and_buffers_to_ignore = [f'distiller.{name}' for name, _ in distiller.named_buffers()]
 
@@ -68,7 +69,7 @@ class DistillerHook(Hook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Let it see the step, unless the step was skipped."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         if hasattr(model, 'observe'):
             model.observe(skipped=outputs is None)
 
@@ -105,5 +106,5 @@ def labels_by_number(dataset) -> Tensor:
 
 
 def _distiller(runner):
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     return getattr(model, 'distiller', None)

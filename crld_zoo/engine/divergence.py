@@ -9,13 +9,13 @@ from pathlib import Path
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
 from crld_zoo.errors import InputError
 from crld_zoo.registry import HOOKS
 
 from .distiller import shared_buffers
+from .unwrapped import unwrapped
 
 
 class DivergenceError(InputError):
@@ -87,7 +87,7 @@ class DivergenceHook(Hook):
                 'DivergenceHook: steps cannot be skipped while gradients are accumulated: set max_skips=0 '
                 'or accumulative_counts=1.'
             )
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         self._constants = {name for name, buffer in model.named_buffers() if not buffer.isfinite().all()}  # masks
         handles = [model.register_forward_hook(self._keep_losses)]
         if self.max_skips:
@@ -108,7 +108,7 @@ class DivergenceHook(Hook):
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Let nothing bad be saved."""
         self._read(runner)
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         states = {
             'the weight': model.named_parameters(),
             'the buffer': (pair for pair in model.named_buffers() if pair[0] not in self._constants),

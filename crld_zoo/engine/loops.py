@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmengine.runner
 from mmengine.dist import broadcast, broadcast_object_list, get_rank
-from mmengine.model import is_model_wrapper
 
 from crld_zoo.errors import InputError
 from crld_zoo.registry import LOOPS
@@ -12,6 +11,7 @@ from crld_zoo.registry import LOOPS
 from .distiller import shared_buffers
 from .divergence import CheckedOptimWrapper
 from .randomness import Stream, seed_generators, seeded_loader
+from .unwrapped import unwrapped
 
 
 @LOOPS.register_module()
@@ -162,7 +162,7 @@ def _seeded(runner, dataloader: dict, data_seed: int | None, views_period: int |
             )
         runner.logger.info(f'the views of an image come again after {views_period} passes over the data')
     runner.message_hub.update_info('data_seed', data_seed)
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     return seeded_loader(
         dataloader,
         attach=getattr(model.data_preprocessor, 'takes_keys', False),

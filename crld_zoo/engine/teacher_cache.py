@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from crld_zoo.datasets import fingerprint, numbers_of
 from crld_zoo.errors import InputError
 from crld_zoo.registry import HOOKS
+
+from .unwrapped import unwrapped
 
 
 @HOOKS.register_module()
@@ -25,7 +26,7 @@ class TeacherCacheHook(Hook):
 
     def before_train_epoch(self, runner) -> None:
         """Open it, when the seed of the data is settled."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         cache = getattr(model, 'teacher_cache', None)
         if cache is None or self._opened:
             return
@@ -51,7 +52,7 @@ class TeacherCacheHook(Hook):
 
     def after_train(self, runner) -> None:
         """Close it, and say what it saved."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         cache = getattr(model, 'teacher_cache', None)
         if cache is not None:
             cache.close()

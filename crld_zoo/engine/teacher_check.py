@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from mmengine.dist import all_gather_object
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -17,6 +16,8 @@ from crld_zoo.datasets.labels import UnknownLabelsError, labels_of
 from crld_zoo.errors import InputError
 from crld_zoo.registry import HOOKS
 from crld_zoo.views import targets
+
+from .unwrapped import unwrapped
 
 
 @HOOKS.register_module()
@@ -45,7 +46,7 @@ class TeacherAccuracyHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Measure, or take what was measured before, and compare."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         teacher = getattr(model, 'teacher', None)
         if teacher is None:
             return

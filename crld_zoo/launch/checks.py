@@ -11,13 +11,14 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
 from mmengine.logging import print_log
-from mmengine.model import BaseModel, is_model_wrapper
+from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader
 
 from crld_zoo.checkpoint_files import read_classes
 from crld_zoo.engine.randomness import SeededBatch
+from crld_zoo.engine.unwrapped import unwrapped
 from crld_zoo.errors import InputError
 
 FURTHER = 'allow it where that is meant (--allow-other-classes, in a config allow_other_classes=True)'
@@ -42,7 +43,7 @@ def check_run(runner: Runner, splits: Sequence[str], checkpoint: str | Path | No
     if splits != ['test']:
         named |= dict(_teachers(runner.cfg))
     check_classes(named, allow=runner.cfg.get('allow_other_classes', False))
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     if hasattr(model, 'student'):
         _check_outputs(model.student, named, loaders)
         if 'train' in loaders:
@@ -53,7 +54,7 @@ def load_student_weights(runner: Runner, path: str | Path) -> None:
     """Load a checkpoint of any layout into the student of a run, all of it into all of it."""
     from crld_zoo.networks.weights import load_weights  # models are looked up by name everywhere else in this room
 
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     load_weights(getattr(model, 'student', model), path)
 
 
