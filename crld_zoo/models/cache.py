@@ -37,7 +37,8 @@ class TeacherCache:
     A view is a function of the sample's key (:mod:`crld_zoo.views.keys`), so what the teacher says of it is the same in
     every run with the same views and the same seed of the data, whatever the method, the student or the seed of its
     first weights. With ``dtype='float32'`` a run that reads trains to the same bits as one that computes, at the same
-    batch size, on the same kind of device, with the same number of threads.
+    batch size, with the same views, on the same kind of device, with the same number of threads: what a library's
+    kernels round may depend on how many images they get at once.
 
     There is one file for each view and pass, a row for each sample, and a checksum in each row: what a killed run has
     written is used, what it has torn is made again. The first process that comes to a file writes it; others read what
@@ -60,11 +61,12 @@ class TeacherCache:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     cache = TeacherCache(folder)
         ...     cache.open(samples=2, classes=3, decides=dict(teacher='a digest'), views=dict(weak='[]'))
-        ...     first = cache.logits('weak', keys, lambda: torch.tensor([[1., 2., 3.], [4., 5., 6.]]))
-        ...     again = cache.logits('weak', keys, lambda: None)  # is not run
+        ...     first = cache.find('weak', keys)
+        ...     kept = cache.keep('weak', keys, torch.tensor([[1., 2., 3.], [4., 5., 6.]]))
+        ...     again = cache.find('weak', keys)
         ...     cache.close()
-        >>> torch.equal(first, again)
-        True
+        >>> first is None, torch.equal(kept, again)
+        (True, True)
     """
 
     def __init__(
@@ -129,25 +131,36 @@ class TeacherCache:
         if passes is not None and is_main_process():
             self._weigh(passes)
 
-    def logits(self, view: str, keys: SampleKeys, run: Callable[[], Tensor]) -> Tensor:
-        """The teacher's logits of a view.
+    def find(self, view: str, keys: SampleKeys) -> Tensor | None:
+        """What is kept of a view.
 
         Args:
             view: Its name.
             keys: Of the batch's ``N`` samples.
-            run: Gives the logits ``(N * m, K)`` in fp32, for ``m`` images of each sample; called unless all are kept.
 
         Returns:
-            The logits, on the device of the keys.
+            The logits ``(N * m, K)``, for ``m`` images of each sample, on the device of the keys; None unless all are
+            kept.
         """
-        place = self._place(keys)
-        file = self._file(view, keys.epoch)
-        rows = file.read(place)
-        if rows is not None:
-            self.read += len(place)
-            return self._unpack(rows).to(keys.samples.device, non_blocking=True)
+        rows = self._file(view, keys.epoch).read(self._place(keys))
+        if rows is None:
+            return None
+        self.read += len(keys.samples)
+        return self._unpack(rows).to(keys.samples.device, non_blocking=True)
+
+    def keep(self, view: str, keys: SampleKeys, logits: Tensor) -> Tensor:
+        """Keep what the teacher says of a view.
+
+        Args:
+            view: Its name.
+            keys: Of the batch's ``N`` samples.
+            logits: ``(N * m, K)``, in fp32.
+
+        Returns:
+            What :meth:`find` will give: the logits, rounded or cut as they are kept.
+        """
+        place, file = self._place(keys), self._file(view, keys.epoch)
         self.computed += len(place)
-        logits = run()
         if file.writes:
             if logits.device.type != 'cpu':  # written at the next call, when the copy has long arrived
                 kept, event = logits.to('cpu', non_blocking=True), torch.cuda.Event()
@@ -156,7 +169,7 @@ class TeacherCache:
                 self._pending.append((event, file, place, kept))
             else:
                 file.write(place, self._pack(logits, len(place)))
-        if self.dtype != 'float32' or self.top_k is not None:  # what the next run will read
+        if self.dtype != 'float32' or self.top_k is not None:
             return self._unpack(self._pack(logits.cpu(), len(place))).to(logits.device)
         return logits
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
 import hashlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -69,7 +68,7 @@ class Distillation(BaseModel):
         teacher: Arguments of a :class:`Teacher` (or another ``type`` with its interface), a classifier's config dict or
             name alone, or the module. Only training needs it, and only with a distiller that learns from one. A
             ``cache`` among the arguments, a folder or the arguments of a :class:`~crld_zoo.models.TeacherCache`, keeps
-            its logits for this run and others; it then runs on each view by itself.
+            its logits for this run and others; it then runs on the views that are not kept yet.
         data_preprocessor: Config of the preprocessor, normally a :class:`~crld_zoo.views.ViewPreprocessor`.
         student_forward: ``'separate'`` runs the student on each view by itself, as the papers do: batch statistics are
             those of a view. ``'concat'`` runs all views of one size at once: faster, other statistics, not to be
@@ -218,13 +217,7 @@ class Distillation(BaseModel):
         """
         views = self._needed_views(self.data_preprocessor.render(batch['images'], batch['numbers']))
         samples, logits = batch.get('samples'), batch.get('logits')
-        if logits is None:
-            teacher = self.teacher_predictions(views, samples)
-        else:
-            teacher = {
-                view: self._predict(lambda _, own=own: (own, {}), {view: views[view]}, samples)[view]
-                for view, own in logits.items()
-            }
+        teacher = self.teacher_predictions(views, samples) if logits is None else _of_logits(logits, samples)
         return self._distill(self.student_predictions(views, samples), teacher, batch['target'])
 
     def _losses_of_drawn(
@@ -234,10 +227,7 @@ class Distillation(BaseModel):
         if samples is not None:
             batch['samples'] = samples
         if self.teacher_cache is not None and keys is not None:
-            views = functools.cache(lambda: self.data_preprocessor.render(*drawn))  # if the teacher must run
-            batch['logits'] = {
-                view: self._kept(view, lambda view: views()[view], keys) for view in self.distiller.teacher_views
-            }
+            batch['logits'] = self._kept_logits(lambda: self.data_preprocessor.render(*drawn), keys)
         graphs = self._graphs.module
         return graphs(batch) if graphs is not None and self.training else self.losses_of_tensors(batch)
 
@@ -265,22 +255,22 @@ class Distillation(BaseModel):
                 f'{type(self.distiller).__name__} learns from a teacher, but model.teacher is None: '
                 'give one, or train with CrossEntropy.'
             )
-        views = {name: views[name] for name in self.distiller.teacher_views}
         if self.teacher_cache is not None and keys is not None:
-
-            def kept(name: str, images: Tensor) -> tuple[Tensor, dict]:
-                return self._kept(name, lambda _: images, keys), {}
-
-            return {
-                name: self._predict(functools.partial(kept, name), {name: view}, samples)[name]
-                for name, view in views.items()
-            }
+            return _of_logits(self._kept_logits(lambda: views, keys), samples)
+        views = {name: views[name] for name in self.distiller.teacher_views}
         with torch.set_grad_enabled(self.distiller.needs_images):
             return self._predict(self.teacher.extract, views, samples, together=True)
 
-    def _kept(self, view: str, images: Callable[[str], Tensor], keys: SampleKeys) -> Tensor:
+    def _kept_logits(self, views: Callable[[], Views], keys: SampleKeys) -> dict[str, Tensor]:
+        """The teacher's logits of each view; it runs on those that the cache does not hold."""
         teacher, cache = cast(Teacher, self.teacher), cast(TeacherCache, self.teacher_cache)  # asked for with both
-        return cache.logits(view, keys, lambda: _wide(teacher.extract(images(view))[0]))
+        kept = {view: cache.find(view, keys) for view in self.distiller.teacher_views}
+        if any(logits is None for logits in kept.values()):
+            images = views()
+            missing = {view: images[view] for view, logits in kept.items() if logits is None}
+            for view, prediction in self._predict(teacher.extract, missing, None, together=True).items():
+                kept[view] = cache.keep(view, keys, prediction.logits)
+        return cast(dict[str, Tensor], kept)
 
     def observe(self, skipped: bool = False) -> None:
         """Let the distiller bring its tables and queues up to date with the last step; called after every step.
@@ -403,7 +393,7 @@ class Distillation(BaseModel):
                     own,
                     {tap: feature[index] for tap, feature in split.items()},
                     views[name] if images else None,
-                    None if samples is None else samples.repeat_interleave(len(own) // len(samples)),
+                    _of_each_image(samples, own),
                 )
         return {name: predictions[name] for name in views}
 
@@ -464,6 +454,15 @@ def _wide(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
+def _of_logits(logits: Mapping[str, Tensor], samples: Tensor | None) -> dict[str, Prediction]:
+    return {view: Prediction(own, samples=_of_each_image(samples, own)) for view, own in logits.items()}
+
+
+def _of_each_image(samples: Tensor | None, logits: Tensor) -> Tensor | None:
+    """The sample of each image of a view, which may hold several images of a sample."""
+    return None if samples is None else samples.repeat_interleave(len(logits) // len(samples))
+
+
 def _detached(predictions: Mapping[str, Prediction]) -> dict[str, Prediction]:
     return {
         view: Prediction(
@@ -505,17 +504,17 @@ def _build_student(student: str | dict | nn.Module) -> nn.Module:
 
 def _take_cache(teacher: Any, distiller: Distiller) -> tuple[Any, TeacherCache | None]:
     """A teacher's config without its cache, and the cache."""
-    if not isinstance(teacher, Mapping) or teacher.get('cache') is None:
-        if isinstance(teacher, Mapping) and 'cache' in teacher:
-            teacher = {name: value for name, value in teacher.items() if name != 'cache'}
+    if not isinstance(teacher, Mapping):
+        return teacher, None
+    teacher = dict(teacher)
+    cache = teacher.pop('cache', None)
+    if cache is None:
         return teacher, None
     if distiller.teacher_taps or distiller.needs_images:
         raise InputError(
             f'{type(distiller).__name__} needs more of the teacher than its logits, which is all that a cache keeps: '
             'leave model.teacher.cache out.'
         )
-    teacher = dict(teacher)
-    cache = teacher.pop('cache')
     if not distiller.needs_teacher:
         return teacher, None
     return teacher, TeacherCache(**cache) if isinstance(cache, Mapping) else TeacherCache(cache)

@@ -157,14 +157,15 @@ def test_a_cache_is_written_and_read_without_waiting(tmp_path):
     torch.cuda.set_sync_debug_mode('error')
     try:
         for epoch, value in logits.items():
-            assert cache.logits('weak', of[epoch], lambda value=value: value) is value
+            assert cache.find('weak', of[epoch]) is None
+            assert cache.keep('weak', of[epoch], value) is value
     finally:
         torch.cuda.set_sync_debug_mode('default')
     cache.close()  # what was still on its way is written
     cache = opened()
     torch.cuda.set_sync_debug_mode('error')
     try:
-        read = {epoch: cache.logits('weak', of[epoch], None) for epoch in logits}
+        read = {epoch: cache.find('weak', of[epoch]) for epoch in logits}
     finally:
         torch.cuda.set_sync_debug_mode('default')
     assert (cache.read, cache.computed) == (3 * 64, 0)

@@ -36,6 +36,12 @@ def opened(folder, decides=DECIDES, views=None, images=None, passes=None, **opti
     return cache
 
 
+def said(cache: TeacherCache, view: str, keys: SampleKeys, run) -> torch.Tensor:
+    """What a teacher says, which runs unless that is kept."""
+    kept = cache.find(view, keys)
+    return cache.keep(view, keys, run()) if kept is None else kept
+
+
 def never():
     raise AssertionError('the teacher ran')
 
@@ -48,43 +54,43 @@ def test_what_is_written_is_read_by_sample_pass_view_and_copy(tmp_path):
             for copy in (0, 1):
                 key = keys([3, 1, 8], epoch, [copy] * 3)
                 made[view, epoch, copy] = logits(3, len(made))
-                result = first.logits(view, key, lambda value=made[view, epoch, copy]: value)
+                result = said(first, view, key, lambda value=made[view, epoch, copy]: value)
                 assert torch.equal(result, made[view, epoch, copy])
     first.close()
     second = opened(tmp_path, views=dict(weak='crop', strong='cutout'))
     for (view, epoch, copy), value in made.items():
-        read = second.logits(view, keys([8, 3], epoch, [copy] * 2), never)
+        read = said(second, view, keys([8, 3], epoch, [copy] * 2), never)
         assert torch.equal(read, value[[2, 0]])
     assert (second.read, second.computed) == (16, 0)
 
 
 def test_a_batch_with_a_sample_that_is_not_there_is_computed_whole(tmp_path):
     cache = opened(tmp_path)
-    cache.logits('weak', keys([0, 1]), lambda: logits(2))
+    said(cache, 'weak', keys([0, 1]), lambda: logits(2))
     asked = []
     other = logits(3, 1)
-    cache.logits('weak', keys([0, 1, 2]), lambda: asked.append(1) or other)
-    assert asked and torch.equal(cache.logits('weak', keys([2, 0]), never), other[[2, 0]])
+    said(cache, 'weak', keys([0, 1, 2]), lambda: asked.append(1) or other)
+    assert asked and torch.equal(said(cache, 'weak', keys([2, 0]), never), other[[2, 0]])
 
 
 def test_several_images_of_a_sample(tmp_path):
     cache = opened(tmp_path, images=dict(weak=4))
     rows = logits(8)
-    cache.logits('weak', keys([5, 2]), lambda: rows)
-    assert torch.equal(cache.logits('weak', keys([2, 5]), never), torch.cat([rows[4:], rows[:4]]))
+    said(cache, 'weak', keys([5, 2]), lambda: rows)
+    assert torch.equal(said(cache, 'weak', keys([2, 5]), never), torch.cat([rows[4:], rows[:4]]))
 
 
 def test_half_precision_gives_the_writer_what_the_reader_gets(tmp_path):
     cache, exact = opened(tmp_path, dtype='float16'), logits(2)
-    written = cache.logits('weak', keys([0, 1]), lambda: exact)
+    written = said(cache, 'weak', keys([0, 1]), lambda: exact)
     assert torch.equal(written, exact.half().float()) and not torch.equal(written, exact)
-    assert torch.equal(cache.logits('weak', keys([0, 1]), never), written)
+    assert torch.equal(said(cache, 'weak', keys([0, 1]), never), written)
 
 
 def test_the_highest_logits_keep_their_probabilities(tmp_path):
     cache, exact = opened(tmp_path, top_k=3), logits(4)
-    written = cache.logits('weak', keys([0, 1, 2, 3]), lambda: exact)
-    assert torch.equal(cache.logits('weak', keys([0, 1, 2, 3]), never), written)
+    written = said(cache, 'weak', keys([0, 1, 2, 3]), lambda: exact)
+    assert torch.equal(said(cache, 'weak', keys([0, 1, 2, 3]), never), written)
     expected, found = exact.double().softmax(1), written.double().softmax(1)
     for row in range(4):
         top = expected[row].topk(3).indices.tolist()
@@ -98,27 +104,27 @@ def test_the_highest_logits_keep_their_probabilities(tmp_path):
 def test_torn_rows_are_told_by_their_checksum_and_made_again(tmp_path):
     cache = opened(tmp_path)
     rows = logits(3)
-    cache.logits('weak', keys([0, 1, 2]), lambda: rows)
+    said(cache, 'weak', keys([0, 1, 2]), lambda: rows)
     cache.close()
     path = tmp_path / 'weak' / '0000.rows'
     data = bytearray(path.read_bytes())
     data[len(data) // SAMPLES + 9] ^= 1  # a bit of sample 1
     path.write_bytes(data)
     cache = opened(tmp_path)
-    assert torch.equal(cache.logits('weak', keys([0, 2]), never), rows[[0, 2]])
+    assert torch.equal(said(cache, 'weak', keys([0, 2]), never), rows[[0, 2]])
     again = logits(1, 1)
-    assert torch.equal(cache.logits('weak', keys([1]), lambda: again), again)
-    assert torch.equal(cache.logits('weak', keys([1]), never), again)
+    assert torch.equal(said(cache, 'weak', keys([1]), lambda: again), again)
+    assert torch.equal(said(cache, 'weak', keys([1]), never), again)
 
 
 def test_a_truncated_file_is_refused(tmp_path):
     cache = opened(tmp_path)
-    cache.logits('weak', keys([0]), lambda: logits(1))
+    said(cache, 'weak', keys([0]), lambda: logits(1))
     cache.close()
     path = tmp_path / 'weak' / '0000.rows'
     os.truncate(path, path.stat().st_size - 5)
     with pytest.raises(InputError, match=r'0000\.rows of the teacher.s cache is damaged: it has \d+ bytes'):
-        opened(tmp_path).logits('weak', keys([0]), never)
+        said(opened(tmp_path), 'weak', keys([0]), never)
 
 
 @pytest.mark.parametrize(
@@ -139,10 +145,10 @@ def test_a_cache_of_something_else_is_refused_with_the_difference(tmp_path, opti
 
 
 def test_a_view_is_added_to_a_cache_later(tmp_path):
-    opened(tmp_path).logits('weak', keys([0]), lambda: logits(1))
+    said(opened(tmp_path), 'weak', keys([0]), lambda: logits(1))
     both = opened(tmp_path, views=dict(weak='crop', strong='cutout'))
-    both.logits('strong', keys([0]), lambda: logits(1, 1))
-    assert torch.equal(both.logits('weak', keys([0]), never), logits(1))
+    said(both, 'strong', keys([0]), lambda: logits(1, 1))
+    assert torch.equal(said(both, 'weak', keys([0]), never), logits(1))
 
 
 def test_a_damaged_description(tmp_path):
@@ -169,12 +175,12 @@ def test_impossible_options(tmp_path, options, message):
 
 def test_who_is_not_opened_says_so(tmp_path):
     with pytest.raises(InputError, match='is not open'):
-        TeacherCache(tmp_path).logits('weak', keys([0]), never)
+        said(TeacherCache(tmp_path), 'weak', keys([0]), never)
 
 
 def _hold(folder, ready, done):
     cache = opened(folder)
-    cache.logits('weak', keys([0, 1]), lambda: logits(2))
+    said(cache, 'weak', keys([0, 1]), lambda: logits(2))
     ready.set()
     done.wait(60)
 
@@ -186,12 +192,12 @@ def test_another_process_reads_what_is_there_and_writes_nothing(tmp_path):
     process.start()
     assert ready.wait(60)
     cache, other = opened(tmp_path), logits(1, 5)
-    assert torch.equal(cache.logits('weak', keys([1, 0]), never), logits(2)[[1, 0]])
-    assert torch.equal(cache.logits('weak', keys([2]), lambda: other), other)
+    assert torch.equal(said(cache, 'weak', keys([1, 0]), never), logits(2)[[1, 0]])
+    assert torch.equal(said(cache, 'weak', keys([2]), lambda: other), other)
     with pytest.raises(AssertionError, match='the teacher ran'):
-        cache.logits('weak', keys([2]), never)  # it was not its to write
-    cache.logits('weak', keys([2], epoch=1), lambda: other)  # of the next pass it is the first
-    assert torch.equal(cache.logits('weak', keys([2], epoch=1), never), other)
+        said(cache, 'weak', keys([2]), never)  # it was not its to write
+    said(cache, 'weak', keys([2], epoch=1), lambda: other)  # of the next pass it is the first
+    assert torch.equal(said(cache, 'weak', keys([2], epoch=1), never), other)
     done.set()
     process.join(60)
     assert process.exitcode == 0
@@ -253,13 +259,13 @@ def test_a_full_disk_lets_the_run_go_on(tmp_path, full_disk):
     cache, rows = opened(tmp_path), logits(2)
     for epoch in (0, 1):
         for _ in range(2):
-            assert torch.equal(cache.logits('weak', keys([0, 1], epoch), lambda: rows), rows)
+            assert torch.equal(said(cache, 'weak', keys([0, 1], epoch), lambda: rows), rows)
     assert (cache.read, cache.computed) == (0, 8)
 
 
 def test_a_full_disk_stops_the_run_where_that_is_asked_for(tmp_path, full_disk):
     with pytest.raises(InputError, match=r'0000\.rows cannot grow \(No space left on device\): make room\.'):
-        opened(tmp_path, on_full='stop').logits('weak', keys([0]), lambda: logits(1))
+        said(opened(tmp_path, on_full='stop'), 'weak', keys([0]), lambda: logits(1))
 
 
 def test_its_size_is_held_against_the_free_disk(tmp_path, monkeypatch):
@@ -269,13 +275,13 @@ def test_its_size_is_held_against_the_free_disk(tmp_path, monkeypatch):
         opened(tmp_path, passes=3, on_full='stop')
     opened(tmp_path, passes=3).close()
     assert json.loads((tmp_path / 'cache.json').read_text())['samples'] == str(SAMPLES)
-    opened(tmp_path).logits('weak', keys([0]), lambda: logits(1))
+    said(opened(tmp_path), 'weak', keys([0]), lambda: logits(1))
     assert (tmp_path / 'weak' / '0000.rows').stat().st_size == row * SAMPLES
 
 
 def test_rows_are_where_the_numbers_say(tmp_path):
     """A file is the plain array that the docstring describes: checksum, then logits."""
-    opened(tmp_path).logits('weak', keys([4]), lambda: logits(1))
+    said(opened(tmp_path), 'weak', keys([4]), lambda: logits(1))
     rows = np.fromfile(tmp_path / 'weak' / '0000.rows', np.dtype([('sum', '<u4'), ('logits', '<f4', (CLASSES,))]))
     assert rows['sum'].astype(bool).tolist() == [index == 4 for index in range(SAMPLES)]
     assert torch.equal(torch.from_numpy(rows['logits'][4].copy()), logits(1)[0])
