@@ -68,7 +68,9 @@ class Views(nn.Module):
                     f'{", ".join(dict.fromkeys((*given, *views)))}.'
                 )
         # Not the order of the config: MMEngine sorts the keys of a config that it writes.
-        made_of = {name: [source] if source in views else [] for name, source in self.sources.items()}
+        made_of: dict[str, list[str]] = {
+            name: [source] if source is not None and source in views else [] for name, source in self.sources.items()
+        }
         try:
             self.names = tuple(TopologicalSorter(made_of).static_order())
         except CycleError as error:
