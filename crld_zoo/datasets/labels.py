@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,18 @@ def labels_of(dataset: Any) -> np.ndarray:
     if 'dataset' in own:
         return labels_of(dataset.dataset)
     raise UnknownLabelsError(f'{type(dataset).__name__} does not tell its labels: give it a method get_gt_labels.')
+
+
+def has_labels(dataset: Any) -> bool:
+    """Whether any image of a dataset has a label; where that takes long to say of all, it looks until it finds one.
+
+    Raises:
+        UnknownLabelsError: A dataset that does not tell its labels.
+    """
+    if hasattr(type(dataset), 'get_cat_ids') and not isinstance(vars(dataset).get('labels'), Tensor):
+        with contextlib.suppress(NotImplementedError):
+            return any(UNLABELED not in dataset.get_cat_ids(index) for index in range(len(dataset)))
+    return bool((labels_of(dataset) != UNLABELED).any())
 
 
 def check_labeled(dataset: Any, name: str) -> None:

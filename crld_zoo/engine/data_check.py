@@ -8,8 +8,7 @@ import logging
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
 
-from crld_zoo.datasets import UNLABELED, labels_of
-from crld_zoo.datasets.labels import UnknownLabelsError, check_labeled
+from crld_zoo.datasets.labels import UnknownLabelsError, check_labeled, has_labels
 from crld_zoo.errors import InputError
 from crld_zoo.registry import HOOKS
 
@@ -38,7 +37,7 @@ class DataCheckHook(Hook):
         if distiller is None or not hasattr(runner._train_loop, 'dataloader'):
             return
         with contextlib.suppress(UnknownLabelsError, KeyError):
-            if (labels_of(runner._train_loop.dataloader.dataset) == UNLABELED).all():
+            if not has_labels(runner._train_loop.dataloader.dataset):
                 self._check_unlabeled(distiller)
 
     @staticmethod

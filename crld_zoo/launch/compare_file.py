@@ -20,7 +20,7 @@ from crld_zoo.errors import InputError, UnknownNameError, nearest_names
 from crld_zoo.files import write_atomically
 from crld_zoo.registry import DISTILLERS
 
-from .config import check_data, load_config, merge_options, prepare
+from .config import check_data, load_config, merge_options, prepare, teacher_of
 from .options import READ_AT_THE_TOP
 
 CONFIG_FILE, RUN_RECORD, RESULTS_FILE, OUTPUT_FILE = 'config.py', 'run.json', 'results.json', 'output.log'
@@ -28,6 +28,7 @@ CONFIG_FILE, RUN_RECORD, RESULTS_FILE, OUTPUT_FILE = 'config.py', 'run.json', 'r
 
 _FREE = (
     'work_dir',
+    'experiment_name',
     'log_level',
     'visualizer.',
     'default_hooks.logger.',
@@ -140,7 +141,7 @@ def read_comparison(
         for name, config in configs.items():
             if seed in all_seeds[name] and (seeds is None or seed in seeds):
                 run = _seeded(config, seed, folder / name / f'seed_{seed}')
-                runs.append(Run(name, seed, Path(run.work_dir), specs[name]['recipe'], run, _teacher_of(run) or common))
+                runs.append(Run(name, seed, Path(run.work_dir), specs[name]['recipe'], run, teacher_of(run) or common))
     if not runs:
         raise InputError(f'{path} has no run of these rows and seeds.')
     return Comparison(folder, dict(reference), list(specs), runs)
@@ -325,7 +326,7 @@ def _resolve(name: str, cfg: Config, shared_cache: bool) -> Config:
         distiller = None if distiller is None else DISTILLERS.build(distiller.to_dict())
         if cfg.get('test_dataloader') is None:
             raise InputError('its recipe has no test_dataloader to measure its students on.')
-    if shared_cache and _teacher_of(cfg):
+    if shared_cache and teacher_of(cfg):
         if distiller is not None and (distiller.teacher_taps or distiller.needs_images):
             cfg.model.teacher.pop('cache', None)
         else:
@@ -359,7 +360,7 @@ def _divide_cache(cfg: Config) -> None:
         data = {key: data[key] for key in data if key not in ('labels_per_class', 'fraction', 'others', 'subset_seed')}
     loop = cfg.get('train_cfg') or {}
     decides = dict(
-        teacher=_teacher_of(cfg),
+        teacher=teacher_of(cfg),
         preprocessor=cfg.model.get('data_preprocessor'),
         data=data,
         precision=(cfg.get('optim_wrapper') or {}).get('type'),
@@ -374,17 +375,9 @@ def _divide_cache(cfg: Config) -> None:
         cfg.model.teacher.cache = str(Path(cache, f'{digest}_{seed}'))
 
 
-def _teacher_of(cfg: Config) -> dict | str | None:
-    teacher = (cfg.get('model') or {}).get('teacher')
-    teacher = teacher.to_dict() if isinstance(teacher, ConfigDict) else teacher
-    if isinstance(teacher, dict):
-        return {key: value for key, value in teacher.items() if key != 'cache'}
-    return teacher
-
-
 def _common_teacher(configs) -> dict | str | None:
     """The teacher of all rows that have one, if it is the same."""
-    teachers = [teacher for teacher in map(_teacher_of, configs) if teacher]
+    teachers = [teacher for teacher in map(teacher_of, configs) if teacher]
     return teachers[0] if teachers and all(teacher == teachers[0] for teacher in teachers) else None
 
 
@@ -392,7 +385,7 @@ def _seeded(config: Config, seed: int, folder: Path) -> Config:
     cfg = copy.deepcopy(config)
     cfg.work_dir = str(folder)
     merge_options(cfg, {'randomness.seed': seed})
-    cache = cfg.model.get('teacher', {}).get('cache') if _teacher_of(cfg) else None
+    cache = cfg.model.get('teacher', {}).get('cache') if teacher_of(cfg) else None
     if isinstance(cache, ConfigDict):
         cache.folder = cache.folder.replace('{seed}', str(seed))
     elif cache is not None:

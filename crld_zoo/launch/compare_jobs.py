@@ -19,7 +19,7 @@ from crld_zoo.engine.preemption import PREEMPTED
 from crld_zoo.errors import InputError
 
 from .compare_file import OUTPUT_FILE, Run
-from .export import required
+from .extras import required
 
 _STEP = re.compile(rb'Epoch\(train\)\s*\[(\d+)\]\[\s*(\d+)/(\d+)\]|Iter\(train\)\s*\[\s*(\d+)/(\d+)\]')
 
@@ -47,7 +47,7 @@ class Job(ABC):
 
     def progress(self) -> float:
         """How much of its training is done, 0 to 1, by what it says."""
-        return trained_share(self._said()[-(1 << 16) :], self.run.config.get('train_cfg', {}).get('max_epochs', 1))
+        return trained_share(self._said(most=1 << 16), self.run.config.get('train_cfg', {}).get('max_epochs', 1))
 
     def reason(self) -> str:
         """Why it failed: the last sentence of its output."""
@@ -60,9 +60,11 @@ class Job(ABC):
             return f'ended by {signal.Signals(-code).name}' + (', often for want of memory' if code == -9 else '')
         return lines[-1].strip() if lines else f'exit status {code}, without a word'
 
-    def _said(self) -> bytes:
+    def _said(self, most: int | None = None) -> bytes:
+        """What this start of it said, the last of it where that is long."""
         with contextlib.suppress(OSError), open(self.output, 'rb') as file:
-            file.seek(self._before)
+            end = file.seek(0, os.SEEK_END)
+            file.seek(self._before if most is None else max(self._before, end - most))
             return file.read()
         return b''
 

@@ -24,7 +24,7 @@ from crld_zoo.files import write_atomically
 
 from .compare_file import CONFIG_FILE, RESULTS_FILE, RUN_RECORD, read_record, write_json
 from .guard import main_guard
-from .profile import count_flops
+from .profile import size_of
 from .student import Student, build_teacher, load_student
 from .train import run_train
 
@@ -68,25 +68,20 @@ def measure_run(folder: Path) -> dict:
     for kind in ('last', 'best') if (hooks.get('checkpoint') or {}).get('save_best') else ('last',):
         student = load_student(folder, kind)
         logits, labels = student.outputs(split='test')
-        teacher = teacher_logits(record['teacher'], student, labels, folder.parents[1] / TEACHERS)
+        if kind == 'last':
+            teacher = teacher_logits(record['teacher'], student, labels, folder.parents[1] / TEACHERS)
         measured = measure(logits, teacher, labels)
         measured['per_class'] = [None if math.isnan(value) else value for value in measured['per_class']]
         results |= {f'{kind}_{name}': value for name, value in measured.items()}
         epoch = read_checkpoint(student.checkpoint, verify=False)['meta'].get('epoch')
         results['epochs' if kind == 'last' else 'best_epoch'] = epoch
-    images = torch.zeros(1, 3, *student.size, device=next(student.network.parameters()).device)
     return results | dict(
-        best_on_test=_data(student, 'val') == _data(student, 'test'),
-        parameters=sum(parameter.numel() for parameter in student.network.parameters()),
-        flops=count_flops(student.network, images),
+        best_on_test=student.chosen_on_test,
+        **size_of(student),
         seconds=record['seconds'],
         images_per_second=images_per_second(folder),
         work_dir=str(folder),
     )
-
-
-def _data(student: Student, split: str):
-    return (student.config.get(f'{split}_dataloader') or {}).get('dataset')
 
 
 def images_per_second(folder: Path) -> float | None:
@@ -116,9 +111,9 @@ def teacher_logits(config: dict | str | None, student: Student, labels: Tensor, 
     if config is None:
         return None
     teacher = build_teacher(config, student)
-    normalization = [getattr(student.preprocessor, name, None) for name in ('mean', 'std')]
-    normalization = [value.flatten().tolist() if isinstance(value, Tensor) else value for value in normalization]
-    digest = hashlib.sha256(f'{teacher.fingerprint()} {normalization} {student.config.test_dataloader}'.encode())
+    digest = hashlib.sha256(
+        f'{teacher.fingerprint()} {student.normalization} {student.config.test_dataloader}'.encode()
+    )
     digest.update(labels.numpy().tobytes())
     path = folder / f'{digest.hexdigest()[:32]}.pth'
     with contextlib.suppress(InputError):  # not there, or damaged: computed again

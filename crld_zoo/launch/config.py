@@ -84,6 +84,7 @@ def prepare(cfg: Config, launcher: str = 'none') -> None:
     """
     _check_accumulation(cfg)
     cfg.launcher = launcher
+    cfg.setdefault('experiment_name', cfg.work_dir)  # MMEngine gives runs of one name and second one log between them
     cfg.setdefault('default_scope', 'crld_zoo')
     if cfg.get('custom_imports'):  # what they register is looked for below
         import_modules_from_strings(**cfg.custom_imports)
@@ -162,9 +163,15 @@ def student_alone(model: dict) -> dict:
     student = model['student']
     if not isinstance(student, Mapping) or 'type' in student:
         student = dict(model=student)
-    student = {
-        name: value
-        for name, value in student.items()
-        if name not in ('head', 'prefix', 'init_from') or isinstance(value, Mapping) and name == 'head'
-    }
+    of_weights = {'prefix', 'init_from'}
+    if not isinstance(student.get('head'), Mapping):  # 'new' says what becomes of a file's; a config builds one
+        of_weights.add('head')
+    student = {name: value for name, value in student.items() if name not in of_weights}
     return model | dict(teacher=None, compile=None, graph=False, student=student | dict(checkpoint='random'))
+
+
+def teacher_of(cfg: Mapping) -> dict | str | None:
+    """What the teacher of a config is built from, with or without a cache; None where there is none."""
+    teacher = (cfg.get('model') or {}).get('teacher') or None
+    teacher = teacher.to_dict() if isinstance(teacher, ConfigDict) else teacher
+    return {name: value for name, value in teacher.items() if name != 'cache'} if isinstance(teacher, dict) else teacher

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from crld_zoo.errors import InputError
 from crld_zoo.evaluation.functional import topk_accuracy
 
+from .extras import required
 from .student import Student, load_student, log_to_stderr
 
 TOLERANCE = 1e-4
@@ -502,20 +503,6 @@ def _replace(written: Path, path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)
     os.replace(written, path)
-
-
-def required(package: str, extra: str):
-    """A package of an extra.
-
-    Raises:
-        InputError: It is not installed; the extra is named.
-    """
-    import importlib
-
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise InputError(f"this needs {package}: pip install 'crld-zoo[{extra}]'") from error
 
 
 class _naming_what_lacks:

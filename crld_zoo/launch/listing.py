@@ -12,7 +12,7 @@ from rich.table import Table
 from crld_zoo.config_files import CONFIGS, config_name
 
 from .catalog import KINDS, Grid, catalog, grids, outside_of_grids
-from .methods import Method, methods
+from .methods import RESULTS, Method, methods
 
 WIDTHS = {'methods': 180}
 """Columns of a list where the terminal does not say; 100 otherwise."""
@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for kind in args.kinds or KINDS:
         console = Console(width=None if sys.stdout.isatty() else WIDTHS.get(kind, 100))
         if kind == 'methods':  # builds each one, which takes seconds
-            console.print(table_of_methods(methods(CONFIGS, CONFIGS.parent / 'docs' / 'results')), '')
+            console.print(table_of_methods(methods(CONFIGS, RESULTS)), '')
             console.print(
                 'CIFAR-100: published for ResNet56 -> ResNet20, ResNet32x4 -> ResNet8x4; ImageNet: ResNet34 -> '
                 'ResNet18; a decorator around KD. Ours: means over seeds, the file of docs/results in brackets.\n'

@@ -59,6 +59,10 @@ class Method(NamedTuple):
     ours: str
 
 
+RESULTS = Path(__file__).parents[2] / 'docs' / 'results'
+"""What the zoo measured; in a clone alone."""
+
+
 def methods(configs: Path, results: Path) -> list[Method]:
     """Every registered distiller, as its own recipe has it; one from outside of the zoo with its defaults.
 

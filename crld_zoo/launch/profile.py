@@ -21,7 +21,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from crld_zoo.errors import InputError
 from crld_zoo.evaluation.functional import topk_accuracy
 
-from .export import export, required
+from .export import export
+from .extras import required
 from .student import Student, load_student, log_to_stderr
 
 BATCHES = (1, 4, 16, 64, 256)
@@ -64,6 +65,15 @@ def count_flops(network: nn.Module, images: Tensor) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(images)
     return counter.get_total_flops() // len(images)
+
+
+def size_of(student: Student) -> dict[str, int]:
+    """A student's ``parameters``, and the ``flops`` of one image."""
+    parameters = list(student.network.parameters())
+    return dict(
+        parameters=sum(parameter.numel() for parameter in parameters),
+        flops=count_flops(student.network, torch.zeros(1, 3, *student.size, device=parameters[0].device)),
+    )
 
 
 def time_batches(run: Callable[[Tensor], object], images: Tensor, seconds: float) -> tuple[float, float, int]:

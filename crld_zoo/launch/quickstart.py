@@ -26,6 +26,7 @@ from crld_zoo.report import format_table
 from .compare import compare
 from .compare_file import RESULTS_FILE, read_comparison, read_json
 from .compare_jobs import LocalProcesses
+from .methods import RESULTS
 from .options import ConfigOptions
 from .report import run_report
 
@@ -68,7 +69,7 @@ def _own(folder: Path) -> None:
 
 def short_results() -> list[dict] | None:
     """What the zoo measured on CIFAR-100; None outside of a clone."""
-    return read_json(Path(__file__).parents[2] / 'docs' / 'results' / 'short_cifar100.json')
+    return read_json(RESULTS / 'short_cifar100.json')
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from torch import Tensor, nn
@@ -30,8 +30,9 @@ from crld_zoo.version import __version__
 
 from .compare_file import flat_config, read_record
 from .compare_run import images_per_second
-from .export import required
-from .profile import count_flops
+from .config import teacher_of
+from .extras import required
+from .profile import size_of
 from .student import Student, build_teacher, load_student, log_to_stderr
 
 PAIRS, IMAGES_A_PAIR, CLASSES_SHOWN = 8, 6, 20
@@ -40,6 +41,7 @@ _SAME_RUN = (
     'randomness',
     'train_cfg.data_seed',
     'work_dir',
+    'experiment_name',
     'launcher',
     'resume',
     'load_from',
@@ -166,7 +168,7 @@ def run_report(
     rows = _rows(folders, students)
     if baseline is not None and baseline not in rows:
         raise UnknownNameError(f"there is no row '{baseline}' ({nearest_names(baseline, rows)}).")
-    lead = baseline or next((row for row, own in rows.items() if not _teacher_config(own[0][1])), next(iter(rows)))
+    lead = baseline or next((row for row, own in rows.items() if not teacher_of(own[0][1].config)), next(iter(rows)))
 
     test = _TestSet()
     tested: dict[Path, Tensor] = {}
@@ -381,22 +383,14 @@ def _run(folder: Folder, student: Student, logits: Tensor, teacher: Tensor | Non
         history=read_history(folder.path, 'epoch' if by_epoch else 'iteration'),
         last=last,
         best=best,
-        best_on_test=student.config.get('val_dataloader') == student.config.get('test_dataloader'),
+        best_on_test=student.chosen_on_test,
         costs=dict(
             seconds=(read_record(folder.path) or {}).get('seconds'),
             images_per_second=images_per_second(folder.path),
-            parameters=sum(parameter.numel() for parameter in student.network.parameters()),
-            flops=_flops(student),
+            **size_of(student),
         ),
         predicted=predicted.numpy(),
         bins=_bins(confidence, predicted == test.labels),
-    )
-
-
-def _flops(student: Student) -> int:
-    """Floating-point operations of one image."""
-    return count_flops(
-        student.network, torch.zeros(1, 3, *student.size, device=next(student.network.parameters()).device)
     )
 
 
@@ -445,15 +439,6 @@ def _images(student: Student, numbers: Sequence[int], split: str) -> dict[int, n
     return dict(zip(numbers, images.numpy(), strict=True))
 
 
-def _teacher_config(student: Student) -> dict | str | None:
-    """What the teacher of a run is built from, None where it has none."""
-    teacher = student.config.model.get('teacher')
-    if not teacher:
-        return None
-    teacher = teacher.to_dict() if isinstance(teacher, ConfigDict) else teacher
-    return {name: value for name, value in teacher.items() if name != 'cache'} if isinstance(teacher, dict) else teacher
-
-
 class _Teachers:
     """The teachers of all runs, each built and run once.
 
@@ -466,7 +451,7 @@ class _Teachers:
 
     def add(self, student: Student) -> None:
         """Build and run the teacher of a run, if it is a new one."""
-        config = _teacher_config(student)
+        config = teacher_of(student.config)
         key = self._key(student)
         if config is None or key in self._found:
             return
@@ -563,12 +548,12 @@ class _Teachers:
         return next(iter(self._found.values()))
 
     def _of(self, student: Student) -> tuple[Student, nn.Module, Tensor, np.ndarray] | None:
-        if _teacher_config(student) is None:
+        if teacher_of(student.config) is None:
             return self._first if self._found else None
         return self._found.get(self._key(student))
 
     def _key(self, student: Student) -> str:
-        return json.dumps([_teacher_config(student), list(student.size)], sort_keys=True, default=repr)
+        return json.dumps([teacher_of(student.config), list(student.size)], sort_keys=True, default=repr)
 
 
 def _thresholds(students: Sequence[Student]) -> dict[str, float]:

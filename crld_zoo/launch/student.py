@@ -156,6 +156,18 @@ class Student:
         pictures = cast(Sequence[Picture], [images] if alone else images)
         return self.normalize(torch.from_numpy(np.stack([self.read(picture) for picture in pictures])))
 
+    @property
+    def normalization(self) -> list[Any]:
+        """Mean and standard deviation that the network's images are normalized with; None each where there is none."""
+        values = [getattr(self.preprocessor, name, None) for name in ('mean', 'std')]
+        return [value.flatten().tolist() if isinstance(value, Tensor) else value for value in values]
+
+    @property
+    def chosen_on_test(self) -> bool:
+        """Whether the run's best checkpoint is the best on the test set itself."""
+        validation, test = ((self.config.get(f'{split}_dataloader') or {}).get('dataset') for split in ('val', 'test'))
+        return validation == test
+
     def normalize(self, images: Tensor) -> Tensor:
         """From uint8 RGB ``(N, height, width, 3)``, as :meth:`read` gives it, to what the network takes."""
         stored = images.permute(0, 3, 1, 2)
@@ -277,8 +289,7 @@ def build_teacher(config: dict | str, student: Student) -> Any:
             {'type': 'Teacher', **{key: value for key, value in options.items() if key not in ('compile', 'cache')}}
         )
     teacher.check_classes(len(student.classes))
-    normalization = [getattr(student.preprocessor, name, None) for name in ('mean', 'std')]
-    teacher.match_input(*(value.flatten().tolist() if isinstance(value, Tensor) else value for value in normalization))
+    teacher.match_input(*student.normalization)
     return teacher.to(next(student.network.parameters()).device).eval()
 
 

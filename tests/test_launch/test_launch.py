@@ -7,6 +7,7 @@ import logging
 import re
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -60,6 +61,15 @@ def test_every_run_has_its_safeguards(config, tmp_path, runners):
     assert isinstance(runner.train_loop, EpochBasedTrainLoop)
     kinds = [type(hook) for hook in runner.hooks]
     assert DivergenceHook in kinds and PreemptionHook in kinds
+
+
+def test_runs_that_begin_in_one_second_have_a_log_each(config, monkeypatch):
+    monkeypatch.setattr('time.strftime', lambda *_: '20260101_000000')  # the name of a run's folder of logs
+    logs, each_step = [], {'default_hooks.logger': dict(type='LoggerHook', interval=1)}
+    for name in ('a', 'b'):
+        launch.run_train(config, work_dir=name, cfg_options=each_step)
+        logs.append(Path(name, '20260101_000000', 'vis_data', 'scalars.json').read_text())
+    assert logs[1] and Path('a', '20260101_000000', 'vis_data', 'scalars.json').read_text() == logs[0]
 
 
 def test_resume_keeps_the_seed(config, runners):
