@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -44,6 +45,16 @@ def write_atomically(data: bytes, path: str | Path) -> None:
             f'{path} ({len(data) / 1e6:.1f} MB) could not be written ({error.strerror}): {remedy}, then '
             'go on with --resume; what was saved before is intact.'
         ) from error
+
+
+def file_digest(path: str | Path) -> str:
+    """What tells the content of a file from another's, of a folder that of all files in it."""
+    path, found = Path(path), hashlib.sha256()
+    for file in sorted(part for part in path.iterdir() if part.is_file()) if path.is_dir() else [path]:
+        with open(file, 'rb') as opened:
+            while piece := opened.read(1 << 20):
+                found.update(piece)
+    return found.hexdigest()
 
 
 def remove_unfinished(folder: str | Path) -> None:

@@ -7,6 +7,7 @@ import contextlib
 import copy
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from mmengine.config import Config, ConfigDict
 
 from crld_zoo.config_files import find_config, read_config
 from crld_zoo.errors import InputError, UnknownNameError, nearest_names
-from crld_zoo.files import write_atomically
+from crld_zoo.files import file_digest, write_atomically
 from crld_zoo.registry import DISTILLERS
 
 from .config import check_data, load_config, merge_options, prepare, teacher_of
@@ -175,7 +176,9 @@ def _is_free(key: str) -> bool:
 
 
 def check_unchanged(run: Run) -> None:
-    """See that what a run's folder holds was made with its config; where nothing was saved yet, all is well.
+    """See that what a run's folder holds was made with its config and the files that this names.
+
+    Where nothing was saved yet, all is well.
 
     Raises:
         InputError: It was made with another, and what differs; or by something else than a comparison.
@@ -189,11 +192,18 @@ def check_unchanged(run: Run) -> None:
             'another work directory (--work-dir).'
         )
     changes = differences(record['config'], flat_config(run.config.to_dict()))
+    changes += _changed(record.get('files', {}), run.config.model)
     if changes:
         shown = '; '.join(changes[:5]) + (f'; and {len(changes) - 5} more' if len(changes) > 5 else '')
         raise InputError(
             f'{run.folder} was trained with another config than {run.name} has now ({shown}): give the row a new name, '
             'take the old values back, or delete that folder.'
+        )
+    measured_with = _changed(record.get('files', {}), run.teacher)
+    if measured_with and (run.folder / RESULTS_FILE).is_file():
+        raise InputError(
+            f'{run.folder} was measured against another teacher than {run.name} has now ({"; ".join(measured_with)}): '
+            f'delete its {RESULTS_FILE} and it is measured again.'
         )
 
 
@@ -212,8 +222,25 @@ def write_record(run: Run) -> None:
         teacher=run.teacher,
         seconds=(read_record(run.folder) or {}).get('seconds', 0.0),
         config=flat_config(run.config.to_dict()),
+        files={path: file_digest(path) for path in {*_files_of(run.config.model), *_files_of(run.teacher)}},
     )
     write_json(record, run.folder / RUN_RECORD)
+
+
+def _files_of(config) -> Iterator[str]:
+    """The files and Hugging Face folders that a config names."""
+    if isinstance(config, str):
+        if os.path.isfile(config) or os.path.isfile(os.path.join(config, 'config.json')):
+            yield config
+    elif isinstance(config, Mapping | list | tuple):
+        for part in config.values() if isinstance(config, Mapping) else config:
+            yield from _files_of(part)
+
+
+def _changed(then: Mapping[str, str], config) -> list[str]:
+    """A clause for each file that a config names whose content is another than it was."""
+    now = {path: file_digest(path) for path in _files_of(config) if path in then}
+    return [f'the file {path} was {then[path][:8]}… and is {now[path][:8]}…' for path in now if now[path] != then[path]]
 
 
 def read_record(folder: Path) -> dict | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import logging
@@ -29,6 +28,7 @@ from crld_zoo.datasets.image_files import read_rgb
 from crld_zoo.engine.publish import BEST_STUDENT, LAST_STUDENT, STUDENT_CONFIG
 from crld_zoo.errors import InputError, MissingFileError
 from crld_zoo.evaluation.functional import measure
+from crld_zoo.files import file_digest
 from crld_zoo.registry import DATASETS, MODELS
 
 from .checks import check_classes
@@ -243,7 +243,8 @@ class Student:
         self.temperature = fit_temperature(logits, labels)
         before, after = (measure(scores, None, labels)['ece'] for scores in (logits, logits / self.temperature))
         told = dict(temperature=self.temperature, before=before, after=after)
-        self._temperature_file.write_text(json.dumps(dict(told, checkpoint=_digest(self.checkpoint)), indent=2) + '\n')
+        kept = dict(told, checkpoint=file_digest(self.checkpoint))
+        self._temperature_file.write_text(json.dumps(kept, indent=2) + '\n')
         return told
 
     @property
@@ -259,7 +260,7 @@ class Student:
             temperature, of = float(saved['temperature']), saved['checkpoint']
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f'{path} is damaged ({error}): delete it, or calibrate again.') from error
-        if of == _digest(self.checkpoint):
+        if of == file_digest(self.checkpoint):
             return temperature
         print_log(
             f'{path} was fitted to other weights than {self.checkpoint} has now: the probabilities are not calibrated',
@@ -374,7 +375,3 @@ def _classes(cfg: Config, checkpoint: Path, count: int) -> list[str]:
     if len(classes) != count:
         raise InputError(f'{checkpoint} names {len(classes)} classes, but the network has {count} outputs.')
     return [str(name) for name in classes]
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -150,6 +150,40 @@ def test_a_run_of_another_config_is_refused(file, tmp_path):
         check_unchanged(other)
 
 
+def test_a_run_whose_teacher_has_other_weights_is_refused(file, tmp_path):
+    weights, hub = tmp_path / 'teacher.pth', tmp_path / 'hub'
+    hub.mkdir()
+    for path, content in ((weights, 'first'), (hub / 'config.json', '{}'), (hub / 'model.safetensors', 'first')):
+        path.write_text(content)
+    named = {'model.teacher.checkpoint': str(weights), 'model.teacher.size': None, 'model.teacher.model': str(hub)}
+    path = file(FILE)
+
+    def runs():
+        return read_comparison(path, tmp_path / 'work', seeds=[1], cfg_options=named).runs
+
+    ce, kd = runs()
+    for run in (ce, kd):
+        write_record(run)
+        (run.folder / 'epoch_1.pth').touch()
+        check_unchanged(run)
+    (hub / 'model.safetensors').write_text('second')
+    with pytest.raises(InputError, match=rf'the file {hub} was [0-9a-f]{{8}}… and is .*delete that folder'):
+        check_unchanged(kd)
+    (hub / 'model.safetensors').write_text('first')
+    weights.write_text('second')
+    check_unchanged(ce)  # is only measured against it, and was not yet
+    for run in (ce, kd):
+        (run.folder / 'results.json').write_text('{}')
+    with pytest.raises(InputError, match=rf'trained with another config .*the file {weights} was'):
+        check_unchanged(kd)
+    with pytest.raises(InputError, match=rf'measured against another teacher .*the file {weights} was.*results.json'):
+        check_unchanged(ce)
+    record = read_record(kd.folder)
+    del record['files']  # as earlier versions wrote it
+    write_json(record, kd.folder / 'run.json')
+    check_unchanged(kd)
+
+
 @pytest.mark.parametrize('path', sorted((CONFIGS / 'compare').glob('*.py')), ids=lambda path: path.stem)
 def test_our_own_files_are_read(path, tmp_path):
     splits = () if path.stem == 'quickstart' else ('train', 'val', 'test')  # scikit-learn brings its images
