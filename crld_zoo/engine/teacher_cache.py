@@ -67,13 +67,15 @@ class TeacherCacheHook(Hook):
         device = next(model.parameters()).device.type
         tf32 = device == 'cuda' and (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
         seed = runner.message_hub.get_info('data_seed') if preprocessor.seed is None else preprocessor.seed
-        dataset = runner.cfg.train_dataloader.dataset
+        loading = str(_without_places(runner.cfg.train_dataloader.dataset))
+        if 'pipeline' in loading:  # whose images are views by their place
+            loading += f' as {", ".join(preprocessor.view_names)}'
         return {
             'teacher': model.teacher.fingerprint(),
             'how the teacher runs': str(running),
             'normalization': f'mean {preprocessor.mean}, std {preprocessor.std}, to_rgb {preprocessor.to_rgb}',
             'images': fingerprint(runner.train_dataloader.dataset),
-            'loading': str(_without_places(dataset)),
+            'loading': loading,
             'seed of the data': str(seed),
             'period of the views': str(runner.train_loop.views_period),
             'device': f'{device}, channels_last {preprocessor.channels_last}',

@@ -330,10 +330,18 @@ class _File:
 
     def _make_room(self, copies: int) -> None:
         """Room for so many copies of each sample, all of it on the disk now: a full one would kill a later write."""
-        length = copies * self._samples * self._length
+        block = self._samples * self._length
+        length = copies * block
         try:
             with self._alone() as file:
                 there = file.seek(0, os.SEEK_END)
+                if there % block:
+                    print_log(
+                        f"{self.path} of the teacher's cache is torn: it has {there} bytes, no multiple of {block}; "
+                        'what is whole in it is used, the rest is made again',
+                        logger='current',
+                        level=logging.WARNING,
+                    )
                 try:
                     missing = length - there
                     while missing > 0:
@@ -346,7 +354,6 @@ class _File:
             remedy = 'make room' if error.errno in NO_ROOM else 'see to this folder'
             self.writes = False
             self._refuse(f"the teacher's cache {self.path} cannot grow ({error.strerror}): {remedy}")
-            return
         self._reopen()
 
     @contextlib.contextmanager
@@ -359,14 +366,8 @@ class _File:
 
     def _reopen(self) -> None:
         size, block = self.path.stat().st_size if self.path.exists() else 0, self._samples * self._length
-        if size % block and self.writes:
-            with self._alone() as file:
-                size = file.seek(0, os.SEEK_END)
-            if size % block:
-                raise InputError(
-                    f"{self.path} of the teacher's cache is damaged: it has {size} bytes, no multiple of {block}; "
-                    'remove it, and its rows are made again.'
-                )
+        if size % block and self.writes:  # another process of the run makes room, or was killed while it did
+            return self._make_room(size // block + 1)
         if size < block:  # who reads may come while there is no room yet
             return
         with open(self.path, 'r+b' if self.writes else 'rb') as file:

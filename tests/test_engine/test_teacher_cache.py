@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from crld_zoo.datasets import SyntheticImages, fingerprint
 from crld_zoo.errors import InputError
@@ -105,6 +107,36 @@ def test_what_does_not_match_is_refused_with_the_difference(tmp_path, change, di
     train(tmp_path / 'first', cache=cache)
     with pytest.raises(InputError, match=difference):
         train(tmp_path / 'second', cache=cache, change=change)
+
+
+def test_views_of_a_pipeline_are_told_by_their_place(tmp_path):
+    """A pipeline names no view, so exchanged names are other images."""
+    for number in range(4):
+        folder = tmp_path / 'images' / 'ab'[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f'{number}.png')
+    crop = [dict(type='RandomResizedCrop', scale=16)]
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='MultiView', num_views=[1, 1], transforms=[crop, [*crop, dict(type='ColorJitter', brightness=0.5)]]),
+        dict(type='PackInputs'),
+    ]
+
+    def change(names):
+        def of_a_pipeline(cfg):
+            images = str(tmp_path / 'images')
+            cfg.train_dataloader.dataset = dict(type='CustomDataset', data_root=images, pipeline=pipeline)
+            cfg.train_dataloader.update(batch_size=2, collate_fn=dict(type='pseudo_collate'))
+            cfg.model.student.num_classes = cfg.model.teacher.num_classes = 2
+            cfg.model.data_preprocessor.update(views=None, view_names=names)
+
+        return of_a_pipeline
+
+    cache = str(tmp_path / 'cache')
+    train(tmp_path / 'first', cache=cache, change=change(['weak', 'strong']))
+    with pytest.raises(InputError, match='loading: .* there, .* here'):
+        train(tmp_path / 'second', cache=cache, change=change(['strong', 'weak']))
 
 
 def test_a_method_that_needs_features_is_refused(tmp_path):

@@ -117,14 +117,42 @@ def test_torn_rows_are_told_by_their_checksum_and_made_again(tmp_path):
     assert torch.equal(said(cache, 'weak', keys([1]), never), again)
 
 
-def test_a_truncated_file_is_refused(tmp_path):
-    cache = opened(tmp_path)
-    said(cache, 'weak', keys([0]), lambda: logits(1))
+@pytest.mark.parametrize('left', [1.9, 1.05, 0.75], ids=['the second copy', 'the room for it', 'the first copy'])
+def test_what_is_whole_in_a_torn_file_is_used(tmp_path, log, left):
+    cache, rows = opened(tmp_path), logits(4)
+    for copy in (0, 1):
+        said(cache, 'weak', keys([0, 1, 7, 9], copies=[copy] * 4), lambda: rows)
     cache.close()
     path = tmp_path / 'weak' / '0000.rows'
-    os.truncate(path, path.stat().st_size - 5)
-    with pytest.raises(InputError, match=r'0000\.rows of the teacher.s cache is damaged: it has \d+ bytes'):
-        said(opened(tmp_path), 'weak', keys([0]), never)
+    size = path.stat().st_size
+    os.truncate(path, int(left * size / 2))
+    cache, last = opened(tmp_path), logits(1, 1)
+    assert torch.equal(said(cache, 'weak', keys([0, 1]), never), rows[:2])
+    assert re.search(r'0000\.rows of the teacher.s cache is torn: it has \d+ bytes', log.text)
+    if left == 0.75:
+        assert torch.equal(said(cache, 'weak', keys([7]), lambda: last), last), 'the row at the tear'
+    else:
+        assert torch.equal(said(cache, 'weak', keys([7, 9]), never), rows[2:])
+    assert torch.equal(said(cache, 'weak', keys([9], copies=[1]), lambda: last), last)
+    assert path.stat().st_size == size
+    cache.close()
+    assert torch.equal(said(opened(tmp_path), 'weak', keys([9, 1], copies=[1, 0]), never)[0], last[0])
+
+
+def test_a_torn_file_is_read_where_the_disk_is_full(tmp_path, full_disk):
+    """And the run goes on."""
+    row = 4 + 4 * CLASSES
+    made, path = logits(2), tmp_path / 'made' / 'weak' / '0000.rows'
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('builtins.open', full_disk)
+        cache = opened(tmp_path / 'made')
+        said(cache, 'weak', keys([0, 1]), lambda: made)
+        cache.close()
+        with open(path, 'ab') as file:
+            file.write(bytes(row))
+    cache = opened(tmp_path / 'made')
+    assert torch.equal(said(cache, 'weak', keys([1, 0]), never), made[[1, 0]])
+    assert torch.equal(said(cache, 'weak', keys([2]), lambda: made[:1]), made[:1])
 
 
 @pytest.mark.parametrize(
@@ -253,6 +281,7 @@ def full_disk(monkeypatch):
         return file
 
     monkeypatch.setattr(builtins, 'open', failing)
+    return real
 
 
 def test_a_full_disk_lets_the_run_go_on(tmp_path, full_disk):
