@@ -6,6 +6,7 @@ import importlib.util
 import json
 from urllib.error import URLError
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -445,6 +446,28 @@ def test_a_processor_is_measured(change, mean, std, bgr):
 def test_a_processor_that_does_more_than_normalize_is_refused(change):
     with pytest.raises(InputError, match='no scale and shift of each channel, it differs by up to'):
         measured(Processor(change), 'mine')
+
+
+@pytest.mark.parametrize(
+    ('crop', 'shown'), [(224, None), (192, 86), (256, 114)], ids=['nothing', 'the border', 'a frame added']
+)
+def test_a_processor_that_crops_is_told_once(crop, shown, log):
+    """The ramp of 251 columns is resized to 224 and cropped or padded to ``crop``."""
+
+    class Cropping(Processor):
+        def __call__(self, images, do_resize=True, **_):
+            if do_resize:
+                columns = np.linspace(0, 250, 224).round().astype(int)
+                image = images[0][columns][:, columns]
+                edge = (crop - 224) // 2
+                inner = slice(-edge, 224 + edge) if edge < 0 else slice(None)
+                images = [np.pad(image[inner, inner], [(max(edge, 0),) * 2] * 2 + [(0, 0)])]
+            return super().__call__(images)
+
+    for _ in range(2):
+        assert measured(Cropping(lambda image: image / 255), f'mine of {crop}')['size'] == crop
+    assert log.text.count(f'it shows the network {shown} % of the width') == (shown is not None)
+    assert log.text.count('crops or pads') == (shown is not None)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from mmengine.logging import print_log
 
 from crld_zoo.errors import InputError
 
@@ -51,12 +54,13 @@ def _preprocessing(name: str) -> dict:
 
     Its options interact (rescaling, a factor, a second division, flipped channels, defaults of the class that the file
     lacks), so it is run: black and white give the scale and shift of each channel, a random image shows whether that
-    is all.
+    is all, a ramp from edge to edge what it crops.
     """
     config, has_file = Path(name, 'config.json'), Path(name, 'preprocessor_config.json').is_file()
     stated = json.loads(config.read_text()).get('pretrained_cfg') if config.is_file() else None
     if stated:  # timm's models in transformers
         mean, std = (in_bytes(stated.get(key)) for key in ('mean', 'std'))
+        _tell_crop(f'hf::{name}', round(100 * (stated.get('crop_pct') or 1)))
         return dict(mean=mean, std=std, size=(stated.get('input_size') or [None])[-1])
     if Path(name).is_dir() and not has_file:
         return {}
@@ -66,7 +70,7 @@ def _preprocessing(name: str) -> dict:
 
 
 def measured(processor: Callable, name: str) -> dict:
-    """The affine map of each channel that an image processor is, and its size.
+    """The affine map of each channel that an image processor is, and its size; a warning where it crops or pads.
 
     Args:
         processor: Takes uint8 images ``(H, W, 3)`` and the options of transformers' image processors.
@@ -91,11 +95,30 @@ def measured(processor: Callable, name: str) -> dict:
         if difference < 1e-3 * max(1.0, np.abs(seen).max()) and (scale > 0).all():
             order = slice(None, None, -1) if bgr else slice(None)  # a spec names R, G, B
             mean, std = (-shift / scale)[order], (1 / scale)[order]
+            ramp = np.tile(np.arange(251, dtype=np.uint8)[None, :, None], (251, 1, 3))
+            options = dict(return_tensors='np', input_data_format='channels_last')
+            rows = np.asarray(processor(images=[ramp], **options)['pixel_values'], np.float64)[0, 0]
+            row, width = rows[len(rows) // 2] / scale[0], rows.shape[1]
+            middle = np.arange(width // 4, 3 * width // 4)
+            slope = np.polyfit(middle, row[middle], 1)[0]
+            _tell_crop(name, round(100 * slope * width / len(ramp)))
+            side = side if width == len(ramp) else width  # what is not resized does not show it
             return dict(mean=_rounded(mean), std=_rounded(std), size=side, bgr=bgr)
     raise InputError(
         f'the preprocessing of {name} is no scale and shift of each channel, it differs by up to {difference:.3g}: '
         'give the teacher a mean, std and size of your own, and a network by config and checkpoint'
     )
+
+
+@functools.cache  # a network is looked up several times
+def _tell_crop(name: str, percent: int) -> None:
+    if percent != 100:
+        print_log(
+            f'the preprocessing of {name} crops or pads: it shows the network {percent} % of the width of an image; '
+            'here it is shown the whole image that the data set gives: crop in the data set what it shall not see',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 def _rounded(values: np.ndarray) -> tuple[float, ...]:
