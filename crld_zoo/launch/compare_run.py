@@ -21,6 +21,7 @@ from crld_zoo.engine.preemption import stopping_in_order
 from crld_zoo.errors import InputError
 from crld_zoo.evaluation.functional import measure
 from crld_zoo.files import write_atomically
+from crld_zoo.report.history import read_history
 
 from .compare_file import CONFIG_FILE, RESULTS_FILE, RUN_RECORD, read_record, write_json
 from .guard import main_guard
@@ -57,7 +58,8 @@ def measure_run(folder: Path) -> dict:
         ``row``, ``seed``, ``recipe``, ``epochs``; of the last checkpoint and of the best one, as ``last_…`` and
         ``best_…``, the measures of :func:`crld_zoo.evaluation.measure` on the test set; ``best_epoch``, and whether the
         best epoch was ``best_on_test``, chosen on the test set itself; ``parameters``; ``flops`` of one image;
-        ``seconds`` of training with its validations; ``images_per_second`` of its training steps.
+        ``seconds`` of training with its validations; ``images_per_second`` of its training steps; ``loss_first`` and
+        ``loss_last``, the whole training loss in the first and in the last entry of its logs.
 
     Raises:
         InputError: There is no finished epoch.
@@ -75,11 +77,14 @@ def measure_run(folder: Path) -> dict:
         results |= {f'{kind}_{name}': value for name, value in measured.items()}
         epoch = read_checkpoint(student.checkpoint, verify=False)['meta'].get('epoch')
         results['epochs' if kind == 'last' else 'best_epoch'] = epoch
+    losses = read_history(folder, 'iteration').train['loss'][1].tolist()
     return results | dict(
         best_on_test=student.chosen_on_test,
         **size_of(student),
         seconds=record['seconds'],
         images_per_second=images_per_second(folder),
+        loss_first=losses[0],
+        loss_last=losses[-1],
         work_dir=str(folder),
     )
 

@@ -45,7 +45,8 @@ class Method(NamedTuple):
         paper: An arXiv number, or the conference and year; ``'-'`` where none is known.
         cifar100: Published top-1 on the pairs :data:`CIFAR100`; of a decorator, around KD.
         imagenet: The same on :data:`IMAGENET`.
-        ours: Top-1 of the last and of the best epoch, means over seeds, for each file of results that has a row of it.
+        ours: Top-1 of the last and of the best epoch, means over seeds, for each file of results that has a row of it
+            which trained for more than one epoch.
     """
 
     name: str
@@ -227,7 +228,7 @@ def _runs(path: Path) -> list[dict]:
 def _ours(rows: set[str], measured: dict[str, list[dict]]) -> str:
     cells = []
     for stem, runs in measured.items():
-        mine = [run for run in runs if run['row'].lower().replace(' ', '') in rows]
+        mine = [run for run in runs if run['row'].lower().replace(' ', '') in rows and run.get('epochs') != 1]
         kinds = [[run[kind] for run in mine if run.get(kind) is not None] for kind in ('last_top1', 'best_top1')]
         if any(kinds):
             means = ', '.join(f'{fmean(values):.2f}' if values else '-' for values in kinds)

@@ -23,6 +23,9 @@ MEASURES = ('top1', 'top5', 'ece', 'nll', 'agreement', 'kl')
 
 COSTS = ('seconds', 'images_per_second', 'parameters', 'flops')
 
+LOSSES = ('loss_first', 'loss_last')
+"""The whole training loss, in the first and in the last entry of the logs."""
+
 
 class Summary(NamedTuple):
     """One row over its seeds.
@@ -45,7 +48,7 @@ def summarize(results: Sequence[Mapping], reference: Mapping[str, str] | None = 
 
     Args:
         results: One mapping a run: ``row``, ``seed``, and the numbers of :data:`KINDS`, :data:`MEASURES` and
-            :data:`COSTS` as ``last_top1``, …, of which any may be None or missing.
+            :data:`COSTS` as ``last_top1``, …, and of :data:`LOSSES`, of which any may be None or missing.
         reference: The row that each row is held against, where there is one.
 
     Raises:
@@ -61,7 +64,7 @@ def summarize(results: Sequence[Mapping], reference: Mapping[str, str] | None = 
         if result['seed'] in of_row:
             raise InputError(f"there are two results of the row '{result['row']}' with the seed {result['seed']}.")
         of_row[result['seed']] = result
-    names = [f'{kind}_{measure}' for kind in KINDS for measure in MEASURES] + list(COSTS)
+    names = [f'{kind}_{measure}' for kind in KINDS for measure in MEASURES] + [*LOSSES, *COSTS]
     summaries = []
     for row, runs in by_row.items():
         values, differences = {}, {}
@@ -126,6 +129,8 @@ def _columns(reference: Mapping[str, str]) -> list[_Column]:
         _Column('NLL', 'last_nll', 3),
         _Column('agrees %', 'last_agreement', 1),
         _Column('KL', 'last_kl', 3),
+        _Column('loss first', 'loss_first', 3),
+        _Column('loss last', 'loss_last', 3),
         _Column('s', 'seconds', 0),
         _Column('images/s', 'images_per_second', 0),
         _Column('parameters', 'parameters', 0),
@@ -173,6 +178,7 @@ def _notes(results: Sequence[Mapping], reference: Mapping[str, str]) -> list[str
     notes = [
         'mean ± standard deviation over the seeds; of the last epoch where a column does not say best',
         f'best: the epoch of the highest validation accuracy, {chosen.get(frozenset(on_test), "as its config says")}',
+        'loss first, last: the whole training loss, in the first and in the last entry of the logs',
         'agrees, KL: with the teacher, on the test set; s, images/s: of the training, whatever else the machine did',
     ]
     if reference:
@@ -229,7 +235,7 @@ _ESCAPES = str.maketrans(
 
 def _csv(results: Sequence[Mapping], reference: Mapping[str, str], width: int) -> str:
     """Every number in its own column and unit, the best epoch's too."""
-    names = [f'{kind}_{measure}' for kind in KINDS for measure in MEASURES] + list(COSTS)
+    names = [f'{kind}_{measure}' for kind in KINDS for measure in MEASURES] + [*LOSSES, *COSTS]
     titles = ['row', 'seeds', *(f'{name}_{part}' for name in names for part in ('mean', 'std'))]
     differences = [f'{kind}_top1' for kind in KINDS]
     titles += ['reference', *(f'{name}_difference{part}' for name in differences for part in ('', '_margin', '_seeds'))]

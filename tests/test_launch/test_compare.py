@@ -219,7 +219,7 @@ def digits(tmp_path_factory):
     """One epoch of a row without a teacher and of one with a teacher, really trained and measured."""
     folder = tmp_path_factory.mktemp('digits')
     small = {'train_cfg.max_epochs': 1, 'train_cfg.val_interval': 1, 'default_hooks.checkpoint.interval': 1}
-    student = {'model.student.model': 'crld_zoo::resnet8', 'default_hooks.logger.interval': 5}
+    student = {'model.student.model': 'crld_zoo::resnet8', 'default_hooks.logger.interval': 1}
     run_train('crld_zoo::quickstart/ce_r20_digits.py', folder / 'teacher', cfg_options={**small, **student})
     teacher = {'model.teacher.model': 'crld_zoo::resnet8', 'model.teacher.checkpoint': f'{folder}/teacher/epoch_1.pth'}
     path = folder / 'digits.py'
@@ -231,6 +231,11 @@ def digits(tmp_path_factory):
         write_record(run)
         run_one(run.folder)
     return comparison, folder
+
+
+def scalars(folder: Path) -> list[dict]:
+    (path,) = folder.glob('*/vis_data/scalars.json')
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_results_are_what_the_student_measures(digits):
@@ -247,6 +252,8 @@ def test_results_are_what_the_student_measures(digits):
         assert result['parameters'] == sum(p.numel() for p in student.network.parameters())
         assert result['flops'] > 1e6 and result['seconds'] > 0
         assert result['images_per_second'] == images_per_second(run.folder) > 0
+        entries = [line['loss'] for line in scalars(run.folder) if 'loss' in line]
+        assert (result['loss_first'], result['loss_last']) == (entries[0], entries[-1]) and len(entries) > 1
     assert len(list((comparison.work_dir / '.teachers').iterdir())) == 1, 'one pass of the teacher for both rows'
 
 

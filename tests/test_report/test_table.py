@@ -52,6 +52,15 @@ def test_markdown_is_a_table_of_equal_rows():
     assert lines[3].startswith('| KD+LS_x | 3 | 64.33 ± 1.53 | 66.50 ± 3.28 |')
 
 
+def test_losses_of_the_training_have_columns_of_their_own():
+    (line,) = format_table([run('KD', 0, 60.0, 61.0, loss_first=4.60517, loss_last=1234.5)], 'markdown').splitlines()[
+        2:3
+    ]
+    titles = format_table(RESULTS, 'markdown').splitlines()[0].split(' | ')
+    place = titles.index('loss first')
+    assert line.split(' | ')[place : place + 2] == ['4.605', '1,234.500'] and titles[place + 1] == 'loss last'
+
+
 def test_csv_has_the_numbers_themselves():
     ce, kd = csv.DictReader(format_table(RESULTS, 'csv', REFERENCE).splitlines())
     assert float(kd['last_top1_mean']) == pytest.approx(193 / 3)
