@@ -124,7 +124,7 @@ def compare(options: Options, repeats: int, seconds: float, settings: Mapping[st
         try:
             for name in settings:
                 own = options if name == REFERENCE else in_way(options, name)
-                sides[name] = _Side(name, own, Path(scratch, name))
+                sides[name] = Side(name, own, Path(scratch, name))
             for side in sides.values():
                 side.wait()
             steps: dict[tuple[str, Setting], int] = {}
@@ -136,12 +136,12 @@ def compare(options: Options, repeats: int, seconds: float, settings: Mapping[st
                     steps[name, setting] = math.ceil(seconds / trial.seconds)
                     if steps[name, setting] > 1:
                         trial = side.run(setting, math.ceil(steps[name, setting] / 2))
-                    tried[name][setting] = _speed(trial)
+                    tried[name][setting] = speed(trial)
             best = {name: max(found, key=found.__getitem__) for name, found in tried.items()}
             speeds: dict[str, list[float]] = {name: [] for name in sides}
             for _ in range(repeats):
                 for name, side in sides.items():
-                    speeds[name].append(_speed(side.run(best[name], steps[name, best[name]])))
+                    speeds[name].append(speed(side.run(best[name], steps[name, best[name]])))
             return Comparison(
                 tried=tried,
                 chosen=best,
@@ -153,11 +153,12 @@ def compare(options: Options, repeats: int, seconds: float, settings: Mapping[st
                 side.close()
 
 
-def _speed(segment: Segment) -> float:
+def speed(segment: Segment) -> float:
+    """Images a second."""
     return segment.images / segment.seconds
 
 
-class _Side:
+class Side:
     """A process that trains when it is told to."""
 
     def __init__(self, name: str, options: Options, work_dir: Path) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from rich import box
+from rich.markup import escape
 from rich.table import Table
 
 from crld_zoo.errors import InputError
@@ -16,6 +18,9 @@ from crld_zoo.files import write_atomically
 from .compare import REFERENCE, Comparison
 from .step import PARTS, StepTimes
 from .timing import Spread
+
+BOXES = dict(text=box.HEAVY_HEAD, markdown=box.MARKDOWN)
+"""The forms of a table."""
 
 _MIB = 2**20
 _SHORT = {'waiting for data': 'waiting', **{part: part for part in PARTS}}
@@ -145,6 +150,39 @@ def summary_table(rows: Sequence[tuple[str, int, Comparison, dict[str, StepTimes
                 ', '.join(f'{held:,.0f}' for held in memory),
             )
     return table
+
+
+def rows_table(records: Sequence[Mapping], baseline: str, form: str = 'text') -> Table:
+    """One row a row of a compare file.
+
+    Args:
+        records: As in the JSON: ``row``, ``images_per_second``, ``ratio``, ``peak_memory``.
+        baseline: The row that the others are held against.
+        form: One of :data:`BOXES`.
+    """
+    table = Table(box=BOXES[form])
+    for title in ('', 'images/s', f'times {baseline}', 'smallest to largest', 'memory, MiB', f'minus {baseline}'):
+        table.add_column(title, justify='right' if title else 'left', no_wrap=True)
+    (base,) = (record['peak_memory'] for record in records if record['row'] == baseline)
+    for record in records:
+        ratio = record['ratio']
+        table.add_row(
+            escape(record['row']),
+            f'{record["images_per_second"]["median"]:,.0f}',
+            f'{ratio["median"]:.2f}',
+            f'{ratio["low"]:.2f} to {ratio["high"]:.2f}',
+            f'{record["peak_memory"] / _MIB:,.0f}',
+            f'{(record["peak_memory"] - base) / _MIB:+,.0f}',
+        )
+    return table
+
+
+def row_line(record: Mapping) -> str:
+    """What was measured of one row, while others are still to come."""
+    return (
+        f'{record["row"]}: {record["images_per_second"]["median"]:,.0f} images/s, {record["ratio"]["median"]:.2f} of '
+        f'the baseline, peak memory {record["peak_memory"] / _MIB:,.0f} MiB'
+    )
 
 
 def check_writable(path: Path) -> None:
