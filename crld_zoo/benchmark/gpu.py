@@ -222,7 +222,7 @@ def _training(
         **{f'{split}_dataloader.dataset.data_root': data for split in ('train', 'val')},
         **{f'{split}_dataloader.dataset.download': False for split in ('train', 'val')},
         'default_hooks.teacher_accuracy': None,
-        'default_hooks.checkpoint.snapshot_interval': -1,
+        'default_hooks.checkpoint.snapshot_interval': 0,
         'model.graph': graph,
     }
     if seconds:

@@ -18,6 +18,7 @@ from crld_zoo.benchmark.setup import Options, measured_config
 from crld_zoo.errors import InputError
 from crld_zoo.launch.config import load_config, prepare
 from crld_zoo.launch.options import ConfigOptions
+from crld_zoo.registry import HOOKS
 
 from ..test_tools.command import run
 
@@ -94,6 +95,7 @@ def test_every_command_is_understood(tmp_path, gpus, monkeypatch):
             parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
             cfg = load_config(gpu.ROOT / options[0], tmp_path, parser.parse_args(options[at:]).cfg_options)
             prepare(cfg)
+            HOOKS.build(cfg.default_hooks.checkpoint)  # hooks check their options themselves
             if name == 'training_long':  # 180 s, of which 0.7 train, at 20,000 images a second
                 assert cfg.train_cfg.max_epochs == 50 and cfg.param_scheduler.milestones == [31, 38, 44]
         else:
