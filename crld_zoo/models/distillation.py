@@ -182,7 +182,7 @@ class Distillation(BaseModel):
     def loss(
         self, inputs: Tensor | Views | DrawnViews, data_samples: list | Tensor, keys: SampleKeys | None = None
     ) -> dict[str, Tensor]:
-        """The distiller's losses and statistics of one batch."""
+        """The distiller's losses and statistics of one batch; ``top1`` is the student's accuracy on its labels in %."""
         target = targets(data_samples, unlabeled=True)
         if self._seen is not None and self.training:
             raise InputError(
@@ -233,7 +233,12 @@ class Distillation(BaseModel):
 
     def _distill(self, student: dict, teacher: dict, target: Tensor) -> dict[str, Tensor]:
         with torch.autocast(target.device.type, enabled=False):
-            return self.distiller(student, teacher, target)
+            losses = self.distiller(student, teacher, target)
+        if target.dim() == 1 and self.distiller.trains_student:  # a curve beside the losses, of logits that are there
+            view = (self.distiller.label_views or self.distiller.student_views)[0]
+            hits, labeled = student[view].logits.argmax(1) == target, target >= 0
+            losses['top1'] = 100 * hits.sum() / labeled.sum().clamp(min=1)
+        return losses
 
     def student_predictions(self, views: Views, samples: Tensor | None = None) -> dict[str, Prediction]:
         """The student's prediction of each view that the distiller reads of it."""

@@ -90,6 +90,8 @@ def row_colors(rows: Sequence[str], baseline: str | None) -> dict[str, str]:
 def training_curves(histories: Mapping[str, Sequence[History]], colors: Mapping[str, str], metric: str) -> Figure:
     """Training loss and a test metric over time, mean and standard deviation over the seeds of each row.
 
+    Beside ``top1`` on the test set the same on the training images, as training sees them, is a broken line.
+
     Args:
         histories: By row, one of each seed.
         colors: By row.
@@ -97,7 +99,7 @@ def training_curves(histories: Mapping[str, Sequence[History]], colors: Mapping[
     """
     figure = Figure(figsize=(9.6, 3.6), layout='constrained')
     left, right = figure.subplots(1, 2, sharex=True)
-    unit = next(iter(histories.values()))[0].unit
+    unit, name = next(iter(histories.values()))[0].unit, metric.rsplit('/', 1)[-1]
     for row, seeds in histories.items():
         losses = [seed.train['loss'] for seed in seeds if 'loss' in seed.train]
         if losses:
@@ -105,8 +107,11 @@ def training_curves(histories: Mapping[str, Sequence[History]], colors: Mapping[
         metrics = [seed.test[metric] for seed in seeds if metric in seed.test]
         if metrics:
             _draw_band(right, band(metrics), colors[row], row)
+        trained = [seed.train[name] for seed in seeds if name in seed.train]
+        if trained:
+            _draw_band(right, band(trained), colors[row], None, linestyle='--')
     left.set(title='training loss, all terms', xlabel=unit, yscale='log')
-    right.set(title=f'test {metric.rsplit("/", 1)[-1].replace("top", "top-")}, %', xlabel=unit)
+    right.set(title=f'{name.replace("top", "top-")}, %: test, and training (broken)', xlabel=unit)
     handles, labels = right.get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=min(6, len(labels)))
     return figure
@@ -143,12 +148,12 @@ def loss_terms(histories: Mapping[str, Sequence[History]]) -> Figure:
 
 def _names(seeds: Sequence[History], loss: bool) -> list[str]:
     names = dict.fromkeys(name for seed in seeds for name in seed.train if ('loss' in name) == loss)
-    return [name for name in names if name != 'loss'] or (['loss'] if loss and 'loss' in names else [])
+    return [name for name in names if name not in ('loss', 'top1')] or (['loss'] if loss and 'loss' in names else [])
 
 
-def _draw_band(axes: Axes, own: Band, color: str, label: str) -> None:
+def _draw_band(axes: Axes, own: Band, color: str, label: str | None, linestyle: str = '-') -> None:
     marker = 'o' if len(own.steps) < 3 else None
-    axes.plot(own.steps, own.mean, color=color, label=label, marker=marker, markersize=3)
+    axes.plot(own.steps, own.mean, linestyle, color=color, label=label, marker=marker, markersize=3)
     if own.deviation.any():
         low, high = own.mean - own.deviation, own.mean + own.deviation
         axes.fill_between(own.steps, low, high, color=color, alpha=0.18, linewidth=0)

@@ -185,7 +185,7 @@ def test_from_the_first_stage_to_the_second(tmp_path):
     norm.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
     losses = second(**batch, mode='loss')
     assert sizes == [16]
-    assert losses.keys() == {'loss_ce', 'loss_kd', 'loss_tf', 'loss_ss'}
+    assert losses.keys() == {'loss_ce', 'loss_kd', 'loss_tf', 'loss_ss', 'top1'}
     total(losses).backward()
     assert all(value.grad is not None for value in second.student.parameters())
 

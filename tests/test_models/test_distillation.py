@@ -136,6 +136,20 @@ class _Scaled(PairDistiller):
         return self.scale * (student.logits - teacher.logits).square().mean(1)
 
 
+def test_the_training_accuracy_is_that_of_the_labeled_images():
+    model = build(dict(type='CRLD', distiller=dict(type='KD'))).eval()
+    views = model.data_preprocessor(two_views(), training=True)['inputs']
+    predicted = model(views['weak'], mode='tensor').argmax(1)
+    target = predicted.clone()
+    target[0], target[1:3] = (target[0] + 1) % CLASSES, -1
+    losses = model(views, target, mode='loss')
+    assert losses['top1'].item() == pytest.approx(100 * 5 / 6)
+    assert 'top1' not in model(views, torch.eye(CLASSES)[predicted], mode='loss'), 'mixed labels have none'
+    total, logged = model.parse_losses(losses)
+    assert total == sum(loss for name, loss in losses.items() if 'loss' in name) and 'top1' in logged
+    assert model(views, torch.full_like(target, -1), mode='loss')['top1'] == 0
+
+
 def test_a_distillers_own_parameters_are_trained_and_not_the_students():
     model = build(distiller=_Scaled())
     train(model, 1)

@@ -37,6 +37,18 @@ def test_curves_are_means_and_bands_belong_to_several_seeds(histories):
     assert alone.get_color() == figures.BASELINE != mean.get_color()
 
 
+def test_training_accuracy_is_a_broken_line_beside_that_of_the_test(histories):
+    for seed, value in zip(histories['KD'], (30.0, 50.0), strict=True):
+        seed.train['top1'] = (STEPS, np.full(3, value))
+    colors = figures.row_colors(list(histories), 'CE')
+    _, right = figures.training_curves(histories, colors, 'accuracy/top1').axes
+    _, tested, trained = right.get_lines()
+    assert (tested.get_linestyle(), trained.get_linestyle()) == ('-', '--')
+    assert tested.get_color() == trained.get_color()
+    np.testing.assert_allclose(trained.get_ydata(), 40)
+    assert not any(line.get_label() == 'top1' for axes in figures.loss_terms(histories).axes for line in axes.lines)
+
+
 def test_every_term_and_statistic_has_its_line(histories):
     panels = figures.loss_terms(histories).axes
     labels = [[line.get_label() for line in axes.get_lines()] for axes in panels]

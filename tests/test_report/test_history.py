@@ -71,7 +71,7 @@ def test_a_band_is_mean_and_deviation_of_the_seeds_that_have_a_step():
 
 def test_a_real_run_has_its_terms_its_tests_and_its_environment(runs):
     history = read_history(runs / 'DKD+CRLD' / 'seed_0')
-    assert {'loss', 'loss_ce', 'loss_wv', 'loss_cv', 'keep_weak', 'keep_strong'} == set(history.train)
+    assert {'loss', 'loss_ce', 'loss_wv', 'loss_cv', 'keep_weak', 'keep_strong', 'top1'} == set(history.train)
     total = sum(history.train[name][1] for name in ('loss_ce', 'loss_wv', 'loss_cv'))
     np.testing.assert_allclose(history.train['loss'][1], total, rtol=1e-5)
     assert history.test['accuracy/top1'][0].tolist() == [1, 2]
