@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS
 
-from .functional import cross_entropy, labeled_mean
+from .functional import binary_cross_entropy, cross_entropy, labeled_mean
 
 UNLABELED = -1
 """The class index of a sample that has no label."""
@@ -103,6 +103,11 @@ class Distiller(nn.Module, ABC):
         ce_weight: Weight of the cross-entropy with the labels.
         label_smoothing: Share of the labels' mass that is spread evenly over all classes, 0 to 1.
         class_weight: A weight for each class of the cross-entropy; all 1, if None.
+        bce: Whether the cross-entropy is the binary one of each class by itself, averaged over the classes, as timm and
+            DeiT III have it. It is smaller than the other one by about the number of classes; its name is ``loss_ce``
+            all the same.
+        bce_threshold: What smoothed or mixed labels must exceed to count as 1, else as 0 (0 in DeiT III); they count as
+            they are, if None.
 
     Attributes:
         views: Names of the views that the networks run on.
@@ -134,13 +139,25 @@ class Distiller(nn.Module, ABC):
     class_weight: Tensor | None
 
     def __init__(
-        self, *, ce_weight: float = 1.0, label_smoothing: float = 0.0, class_weight: Sequence[float] | None = None
+        self,
+        *,
+        ce_weight: float = 1.0,
+        label_smoothing: float = 0.0,
+        class_weight: Sequence[float] | None = None,
+        bce: bool = False,
+        bce_threshold: float | None = None,
     ) -> None:
         super().__init__()
         require_nonnegative(self, ce_weight=ce_weight)
         require_share(self, label_smoothing=label_smoothing)
+        if bce_threshold is not None:
+            require_share(self, bce_threshold=bce_threshold)
+            if not bce:
+                raise InputError(f'{type(self).__name__}: bce_threshold={bce_threshold} needs bce=True.')
         self.ce_weight = ce_weight
         self.label_smoothing = label_smoothing
+        self.bce = bce
+        self.bce_threshold = bce_threshold
         weights = None
         if class_weight is not None:
             require_nonnegative(self, **{f'class_weight[{index}]': value for index, value in enumerate(class_weight)})
@@ -202,15 +219,9 @@ class Distiller(nn.Module, ABC):
     def label_loss(self, student: Predictions, target: Tensor) -> Tensor:
         """Weighted cross-entropy with the labels, summed over the views, averaged over the labeled samples."""
         views = self.student_views if self.label_views is None else self.label_views
-        losses = (
-            labeled_mean(
-                cross_entropy(
-                    student[view].logits, target, label_smoothing=self.label_smoothing, class_weight=self.class_weight
-                ),
-                target,
-            )
-            for view in views
-        )
+        options: dict[str, Any] = dict(label_smoothing=self.label_smoothing, class_weight=self.class_weight)
+        loss = functools.partial(binary_cross_entropy, threshold=self.bce_threshold) if self.bce else cross_entropy
+        losses = (labeled_mean(loss(student[view].logits, target, **options), target) for view in views)
         return self.ce_weight * functools.reduce(torch.add, losses)
 
 
@@ -428,6 +439,8 @@ class PairDecorator(Decorator, PairDistiller):
             ce_weight=held.ce_weight,
             label_smoothing=held.label_smoothing,
             class_weight=None if held.class_weight is None else held.class_weight.tolist(),
+            bce=held.bce,
+            bce_threshold=held.bce_threshold,
             student_view=held.student_view,
             teacher_view=held.teacher_view,
             unlabeled=held.unlabeled,

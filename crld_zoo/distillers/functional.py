@@ -77,15 +77,57 @@ def cross_entropy(
         >>> cross_entropy(torch.zeros(2, 10), torch.tensor([3, -1])).round(decimals=3)
         tensor([2.3030, 0.0000])
     """
-    if target.dim() > 2:
-        raise InputError(
-            f'the labels are those of pixels, of shape {tuple(target.shape)}: decorate the distiller with Dense.'
-        )
+    _refuse_pixels(target)
     if class_weight is not None:
         class_weight = class_weight.to(logits.dtype)
     return F.cross_entropy(
         logits, target, class_weight, ignore_index=-1, reduction='none', label_smoothing=label_smoothing
     )
+
+
+@full_precision
+def binary_cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    class_weight: Tensor | None = None,
+    threshold: float | None = None,
+) -> Tensor:
+    """The mean ``(N,)`` over the classes of each one's binary cross-entropy; 0 where the class index is -1.
+
+    That is timm's ``BinaryCrossEntropy`` of one sample, and DeiT III's loss with a threshold of 0. The targets are
+    one-hot or class probabilities, ``(1 - s) y + s / K`` with smoothing ``s``, then 1 above the threshold and else 0
+    if there is one.
+
+    Args:
+        logits: Student logits ``(N, K)``.
+        target: Class indices ``(N,)`` or class probabilities ``(N, K)``.
+        label_smoothing: ``s``, 0 to 1.
+        class_weight: A weight of each class's term, ``(K,)``.
+        threshold: Where 1 begins, 0 to 1; the targets as they are, if None.
+
+    Example:
+        >>> import torch
+        >>> binary_cross_entropy(torch.zeros(2, 10), torch.tensor([3, -1])).round(decimals=3)
+        tensor([0.6930, 0.0000])
+    """
+    _refuse_pixels(target)
+    of_class = target if target.dim() == 2 else F.one_hot(target.clamp(min=0), logits.shape[1])
+    of_class = (1 - label_smoothing) * of_class.to(logits.dtype) + label_smoothing / logits.shape[1]
+    if threshold is not None:
+        of_class = (of_class > threshold).to(logits.dtype)
+    if class_weight is not None:
+        class_weight = class_weight.to(logits.dtype)
+    loss = F.binary_cross_entropy_with_logits(logits, of_class, class_weight, reduction='none').mean(1)
+    return loss if target.dim() == 2 else torch.where(target < 0, 0, loss)
+
+
+def _refuse_pixels(target: Tensor) -> None:
+    if target.dim() > 2:
+        raise InputError(
+            f'the labels are those of pixels, of shape {tuple(target.shape)}: decorate the distiller with Dense.'
+        )
 
 
 def labeled_mean(loss: Tensor, target: Tensor) -> Tensor:

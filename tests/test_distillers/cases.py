@@ -100,6 +100,11 @@ def build(case: str) -> Distiller:
     return DISTILLERS.build(copy.deepcopy(CASES[case]))
 
 
+def where(name: str, option: str) -> dict:
+    """The other options with which an option of a method matters."""
+    return COMMON_WHERE.get(option, {}) | said(name, 'WHERE', {}).get(option, {})
+
+
 def ready(case: str | dict, n: int, k: int, **options) -> tuple[Distiller, Batch]:
     """A case, or a config, as it stands in a training; and a batch. See :func:`prepared`."""
     if isinstance(case, str):
@@ -146,12 +151,16 @@ def alternatives(name: str, option: str) -> list:
 COMMON = dict(
     label_smoothing=0.3,
     class_weight=[0.5, 2.0, 1.0, 1.0, 3.0, 0.1],
+    bce_threshold=0.5,
     student_view='strong',
     teacher_view='strong',
     unlabeled='refuse',
     distiller=dict(type='NKD'),
 )
 """Of options that many share."""
+
+COMMON_WHERE = dict(bce_threshold=dict(bce=True, label_smoothing=0.3))
+"""And with which others they matter."""
 
 
 def _others(value) -> list:
@@ -171,7 +180,7 @@ def _others(value) -> list:
 def _choices(name: str, option: str, value) -> list:
     """The sentence that refuses a choice names those that there are."""
     try:
-        DISTILLERS.build({**default_config(name), **said(name, 'WHERE', {}).get(option, {}), option: 'no such choice'})
+        DISTILLERS.build({**default_config(name), **where(name, option), option: 'no such choice'})
     except InputError as error:
         return [choice for choice in re.findall(r"'(\w+)'", str(error)) if choice != value]
     return []

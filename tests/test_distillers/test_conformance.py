@@ -31,7 +31,7 @@ from .cases import (
     enumerate_cases,
     options_of,
     ready,
-    said,
+    where,
 )
 from .testers import Batch, begin, close, losses, observe, pair, random_predictions, statistics, total
 
@@ -155,7 +155,7 @@ def course(config: dict) -> Tensor:
     ('name', 'option'), [(name, option) for name in sorted(DISTILLERS.module_dict) for option in options_of(name)]
 )
 def test_every_option_changes_the_result(name, option):
-    base = {**default_config(name), **said(name, 'WHERE', {}).get(option, {})}
+    base = {**default_config(name), **where(name, option)}
     values = alternatives(name, option)
     assert values, f'{name}: state another value of {option} in ALTERNATIVES of its test module'
     method = DISTILLERS.get(name)

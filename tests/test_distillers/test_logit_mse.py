@@ -21,7 +21,7 @@ from .testers import (
     total,
 )
 
-WHERE = dict(label_smoothing=dict(ce_weight=1.0), class_weight=dict(ce_weight=1.0))
+WHERE = dict.fromkeys(('label_smoothing', 'class_weight', 'bce', 'bce_threshold'), dict(ce_weight=1.0))
 
 
 @pytest.mark.parametrize('row', golden('logit_mse'))

@@ -21,7 +21,7 @@ from .map_testers import check_gradients, maps_of, predictions, rows
 from .testers import TinyNetwork, close, networks, total
 
 ALTERNATIVES = dict(taps=['last_map', 'class_maps'], teacher_taps=['stage4:pre'])
-WHERE = dict(label_smoothing=dict(ce_weight=1.0), class_weight=dict(ce_weight=1.0))
+WHERE = dict.fromkeys(('label_smoothing', 'class_weight', 'bce', 'bce_threshold'), dict(ce_weight=1.0))
 
 
 class STUDENT(TinyNetwork):

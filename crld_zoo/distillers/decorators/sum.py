@@ -32,6 +32,8 @@ class Sum(PairDistiller):
         ce_weight: Weight of the cross-entropy with the labels; those of the held distillers do not count.
         label_smoothing: Share of the labels' mass that is spread evenly over all classes.
         class_weight: A weight for each class of the cross-entropy.
+        bce: Whether it is the binary one, see :class:`~crld_zoo.distillers.Distiller`.
+        bce_threshold: What mixed labels must exceed there to count as 1.
 
     Raises:
         InputError: There are none, or one is no pair distiller.
@@ -49,6 +51,8 @@ class Sum(PairDistiller):
         ce_weight: float = 1.0,
         label_smoothing: float = 0.0,
         class_weight: Sequence[float] | None = None,
+        bce: bool = False,
+        bce_threshold: float | None = None,
     ) -> None:
         held = [check_held(self, DISTILLERS.build(each) if isinstance(each, dict) else each) for each in distillers]
         if not held:
@@ -58,6 +62,8 @@ class Sum(PairDistiller):
             kd_weight=1.0,
             label_smoothing=label_smoothing,
             class_weight=class_weight,
+            bce=bce,
+            bce_threshold=bce_threshold,
             unlabeled='refuse' if any(each.unlabeled == 'refuse' for each in held) else 'teacher',
         )
         self.distillers = cast(Sequence[PairDistiller], nn.ModuleList(held))

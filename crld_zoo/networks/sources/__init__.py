@@ -103,8 +103,8 @@ def build_network(
     if unused:
         sentence = (
             f'{", ".join(unused)} of {spec.name} would never be used, since the distiller makes the loss: label '
-            "smoothing and class weights are the distiller's options (label_smoothing, class_weight), Mixup and "
-            'CutMix belong to the data or its preprocessor'
+            "smoothing, class weights and binary cross-entropy are the distiller's options (label_smoothing, "
+            'class_weight, bce), Mixup and CutMix belong to the data or its preprocessor'
         )
         if not spec.declared:
             raise InputError(f'{sentence}; take it out of the config of the student')
