@@ -37,6 +37,7 @@ class StepParts:
         self.batch = self.model.data_preprocessor.cast_data(batch)
         self.seen = self.model.data_preprocessor(dict(self.batch), True)
         self.views = {name: self.seen['inputs'][name] for name in self.model.distiller.views}
+        self.samples = None if self.seen.get('keys') is None else self.seen['keys'].samples
 
     def works(self) -> dict[str, Work]:
         """What :class:`~crld_zoo.benchmark.timing.Stages` times."""
@@ -60,11 +61,11 @@ class StepParts:
 
     def _teacher(self) -> dict:
         with self._autocast():
-            return self.model.teacher_predictions(self.views)
+            return self.model.teacher_predictions(self.views, self.samples)
 
     def _forward_student(self) -> dict:
         with self._autocast():
-            return self.model.student_predictions(self.views)
+            return self.model.student_predictions(self.views, self.samples)
 
     def _student(self) -> Work:
         gradients = [torch.randn_like(prediction.logits) for prediction in self._forward_student().values()]
@@ -87,7 +88,9 @@ class StepParts:
                 loss, _ = self.model.parse_losses(losses)
             torch.autograd.backward(list(loss.values()) if isinstance(loss, dict) else loss)
             for prediction in student.values():
-                prediction.logits.grad = None
+                for leaf in (prediction.logits, *prediction.features.values()):
+                    leaf.grad = None
+            self.model.zero_grad()
 
         return work
 
@@ -111,7 +114,7 @@ class StepParts:
 def _leaves(prediction):
     return prediction._replace(
         logits=prediction.logits.detach().requires_grad_(),
-        features={tap: feature.detach() for tap, feature in prediction.features.items()},
+        features={tap: feature.detach().requires_grad_() for tap, feature in prediction.features.items()},
     )
 
 

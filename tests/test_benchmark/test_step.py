@@ -62,7 +62,8 @@ def test_the_wait_for_the_loader_is_seen(recipe, tmp_path):
     assert slow.seconds > slow.waiting
 
 
-def test_parts_leave_the_run_as_it_was(recipe, tmp_path):
+@pytest.mark.parametrize('method', [None, 'CRD'], ids=str)  # which has features, projections and a memory of samples
+def test_parts_leave_the_run_as_it_was(recipe, tmp_path, method):
     def weights(runner):
         state = runner.optim_wrapper.optimizer.state.values()
         return [
@@ -87,7 +88,8 @@ def test_parts_leave_the_run_as_it_was(recipe, tmp_path):
         assert runner.iter == iteration
         assert len(runner.message_hub.get_scalar('train/lr').data[0]) == hub
 
-    drive(recipe, tmp_path, protocol)
+    overrides = {} if method is None else {'model.distiller': dict(_delete_=True, type=method, nce_k=3)}
+    drive(recipe, tmp_path, protocol, overrides=overrides)
 
 
 def test_parts_run_in_the_precision_of_the_run(recipe, tmp_path):
