@@ -235,6 +235,9 @@ def _write_onnx(model: nn.Module, student: Student, path: Path, opset: int) -> N
         verbose=False,
     )
     written = onnx.load(path)
+    version = next(each.version for each in written.opset_import if not each.domain)
+    if version != opset:  # torch writes the nearest that it can, and says so among its warnings alone
+        raise InputError(f'the student cannot be written in opset {opset}, only in {version}: --opset {version}.')
     onnx.helper.set_model_props(written, {key: json.dumps(value) for key, value in described(student).items()})
     onnx.save(written, path)
 

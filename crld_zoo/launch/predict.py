@@ -173,6 +173,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not args.pictures and not args.calibrate:
         raise InputError('name pictures or folders to classify.')
     files = find_pictures(args.pictures)
+    if args.out is not None:  # an answer that cannot be kept is missed before it is found
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     student = load_student(args.run, args.checkpoint)
     if args.calibrate:
         fitted = student.calibrate()

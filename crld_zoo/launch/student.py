@@ -242,6 +242,13 @@ class Student:
         logits, labels = self.outputs()
         self.temperature = fit_temperature(logits, labels)
         before, after = (measure(scores, None, labels)['ece'] for scores in (logits, logits / self.temperature))
+        if bool((logits.argmax(1) == labels).all()):
+            print_log(
+                f'the {len(labels)} images of the validation set are all classified right: the lower the temperature, '
+                'the better it fits them, and what it makes of a probability is worth nothing; take more images',
+                logger='current',
+                level=logging.WARNING,
+            )
         told = dict(temperature=self.temperature, before=before, after=after)
         kept = dict(told, checkpoint=file_digest(self.checkpoint))
         self._temperature_file.write_text(json.dumps(kept, indent=2) + '\n')

@@ -68,6 +68,22 @@ def test_other_networks_become_onnx(other_run, tmp_path):
     assert export(load_student(other_run), 'onnx', tmp_path / 'student.onnx').agreement == 100
 
 
+def test_an_opset_that_torch_does_not_reach_is_said(run, tmp_path, monkeypatch):
+    """It writes another one then, and only warns."""
+    onnx = pytest.importorskip('onnx')
+    pytest.importorskip('onnxscript')
+    pytest.importorskip('onnxruntime')
+
+    def write(program, inputs, path, **_):
+        graph = onnx.helper.make_graph([], 'empty', [], [])
+        onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid('', 18)]), path)
+
+    monkeypatch.setattr(torch.onnx, 'export', write)
+    with pytest.raises(InputError, match='cannot be written in opset 7, only in 18: --opset 18'):
+        export(load_student(run), 'onnx', tmp_path / 'student.onnx', opset=7)
+    assert not (tmp_path / 'student.onnx').exists()
+
+
 def test_onnx_says_what_its_user_must_know(run, tmp_path):
     onnx = pytest.importorskip('onnx')
     pytest.importorskip('onnxruntime')

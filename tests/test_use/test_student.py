@@ -131,6 +131,19 @@ def test_a_fitted_temperature_stays_beside_its_checkpoint(run, images, capsys, l
     assert 'other weights' in log.text
 
 
+def test_a_temperature_that_is_no_fit_is_told(run, log, monkeypatch):
+    student, labels = load_student(run), torch.tensor([0, 1, 1])
+    monkeypatch.setattr(student, 'outputs', lambda: (torch.eye(2)[labels], labels))
+    student.calibrate()
+    assert 'the 3 images of the validation set are all classified right' in log.text
+
+
+def test_the_folder_of_the_answers_is_made_before_them(run, images, tmp_path):
+    out = tmp_path / 'new' / 'folder' / 'answers.csv'
+    main([str(run), str(images / 'val' / 'red' / '3.jpg'), '--format', 'csv', '--out', str(out)])
+    assert out.read_text().startswith('file,rank')
+
+
 def test_the_temperature_is_found_that_the_labels_were_drawn_with():
     torch.manual_seed(0)
     logits = 3 * torch.randn(20000, 5)

@@ -13,5 +13,5 @@ def resolve(name: str, num_classes: int | None) -> NetworkSpec:
     if name not in ZOO:
         raise UnknownNameError(f"the zoo has no network '{name}' ({nearest_names(name, ZOO)})")
     if num_classes is None:
-        raise InputError(f'crld_zoo::{name} needs num_classes')
+        raise InputError(f'crld_zoo::{name} needs num_classes, its number of outputs: give it beside model')
     return NetworkSpec(f'crld_zoo::{name}', classifier_config(name, num_classes))
