@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
@@ -17,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from crld_zoo.checkpoint_files import read_classes
+from crld_zoo.datasets.labels import UnknownLabelsError, labels_of
 from crld_zoo.engine.randomness import SeededBatch
 from crld_zoo.engine.unwrapped import unwrapped
 from crld_zoo.errors import InputError
@@ -40,10 +42,11 @@ def check_run(runner: Runner, splits: Sequence[str], checkpoint: str | Path | No
     named = {f'{split}_dataloader': _classes(loader) for split, loader in loaders.items()}
     if checkpoint is not None:
         named[str(checkpoint)] = read_classes(checkpoint)
-    if splits != ['test']:
-        named |= dict(_teachers(runner.cfg))
-    check_classes(named, allow=runner.cfg.get('allow_other_classes', False))
     model = unwrapped(runner.model)
+    by_library: dict[str, Sequence] = {}
+    for place, names, of_library in _of_weights(model) if splits != ['test'] else ():
+        (by_library if of_library else named)[place] = names
+    check_classes(named, by_library, allow=runner.cfg.get('allow_other_classes', False))
     if hasattr(model, 'student'):
         _check_outputs(model.student, named, loaders)
         if 'train' in loaders:
@@ -58,11 +61,15 @@ def load_student_weights(runner: Runner, path: str | Path) -> None:
     load_weights(getattr(model, 'student', model), path)
 
 
-def check_classes(named: Mapping[str, Sequence | None], allow: bool = False) -> None:
+def check_classes(
+    named: Mapping[str, Sequence | None], by_library: Mapping[str, Sequence] = MappingProxyType({}), allow: bool = False
+) -> None:
     """See that everything that names its classes names the same ones in the same order.
 
     Args:
         named: By where they stand, the names; None where there are none.
+        by_library: The same of libraries, which may name the same classes otherwise: only a name that both know has to
+            stand at the same place.
         allow: Say so in the log and go on.
 
     Raises:
@@ -71,12 +78,16 @@ def check_classes(named: Mapping[str, Sequence | None], allow: bool = False) -> 
     >>> check_classes({'data': ['cat', 'dog'], 'old.pth': None, 'new.pth': ['cat', 'dog']})
     """
     known = {place: [str(name) for name in names] for place, names in named.items() if names is not None}
-    for place, names in known.items():
-        first, expected = next(iter(known.items()))
-        if names == expected:
+    first, expected = next(iter(known.items()), ('', []))
+    for place, names in {**known, **by_library}.items():
+        pairs = [*enumerate(itertools.zip_longest(expected, names, fillvalue='none'))]
+        if place in by_library:
+            both = set(names).intersection(expected)
+            right = {a for _, (a, b) in pairs if a == b}  # ImageNet has two classes 'crane'
+            pairs = [(number, (a, b)) for number, (a, b) in pairs if b in both - right]
+        differ = [f"{number}: '{a}' or '{b}'" for number, (a, b) in pairs if a != b]
+        if not differ:
             continue
-        pairs = zip([*expected, *['none'] * len(names)], [*names, *['none'] * len(expected)], strict=False)
-        differ = [f"{number}: '{a}' or '{b}'" for number, (a, b) in enumerate(pairs) if a != b]
         reason = (
             f'{first} and {place} name other classes ({len(differ)} differ: {", ".join(differ[:5])}'
             f'{", …" if len(differ) > 5 else ""})'
@@ -100,18 +111,13 @@ def _classes(loader: DataLoader) -> list | None:
     return (getattr(loader.dataset, 'metainfo', None) or {}).get('classes')
 
 
-def _teachers(cfg: Config) -> Iterator[tuple[str, list[str] | None]]:
-    """The file of each teacher and the classes that it names, in the student's order."""
-    from crld_zoo.networks.weights import locate  # as above
-
-    teacher = cfg.model.get('teacher') or {}
-    for member in teacher.get('teachers') or [teacher] if isinstance(teacher, dict) else []:
-        file = member.get('checkpoint') if isinstance(member, dict) else None
-        if isinstance(file, str) and file not in ('random', 'own'):
-            names = read_classes(locate(file), trust_pickle=member.get('trust_pickle', False))
-            if names is not None and member.get('classes') is not None:
-                names = [names[index] for index in member['classes']]
-            yield file, names
+def _of_weights(model: BaseModel) -> Iterator[tuple[str, list[str], bool]]:
+    """Of each network that has weights from somewhere: what names its outputs, their names, whether a library does."""
+    teacher = getattr(model, 'teacher', None)
+    for network in (getattr(model, 'student', None), *getattr(teacher, 'teachers', (teacher,))):
+        named = getattr(network, 'named_classes', None)
+        if named is not None:
+            yield named
 
 
 def _check_outputs(student: nn.Module, named: Mapping, loaders: Mapping) -> None:
@@ -120,7 +126,7 @@ def _check_outputs(student: nn.Module, named: Mapping, loaders: Mapping) -> None
     outputs = count_classes(student)
     for split in loaders:
         place = f'{split}_dataloader'
-        count = len(named[place] or ())
+        count = len(named[place] or ()) or _highest_label(loaders[split]) + 1
         if outputs < count:
             raise InputError(
                 f'the data of {place} has {count} classes, the student {outputs} outputs: set its num_classes (and the '
@@ -132,6 +138,13 @@ def _check_outputs(student: nn.Module, named: Mapping, loaders: Mapping) -> None
                 logger='current',
                 level=logging.WARNING,
             )
+
+
+def _highest_label(loader: DataLoader) -> int:
+    try:
+        return int(labels_of(loader.dataset).max())
+    except (UnknownLabelsError, KeyError):
+        return -1
 
 
 def _check_last_batch(model: BaseModel, loader: DataLoader) -> None:

@@ -66,6 +66,8 @@ def merge_options(cfg: Config, options: Mapping) -> None:
     for key in options:
         if key.split('.')[0] in ('distiller', 'data_preprocessor'):  # variables that the recipes' bases leave behind
             raise InputError(f'the option {key} changes nothing: say model.{key}.')
+        if key == 'launcher':
+            raise InputError('the option launcher changes nothing: say --launcher.')
     check_names(cfg, options)
     try:
         cfg.merge_from_dict(copy.deepcopy(dict(options)))  # which takes _delete_ out of what it is given
@@ -87,7 +89,12 @@ def prepare(cfg: Config, launcher: str = 'none') -> None:
     cfg.setdefault('experiment_name', cfg.work_dir)  # MMEngine gives runs of one name and second one log between them
     cfg.setdefault('default_scope', 'crld_zoo')
     if cfg.get('custom_imports'):  # what they register is looked for below
-        import_modules_from_strings(**cfg.custom_imports)
+        try:
+            import_modules_from_strings(**cfg.custom_imports)
+        except ImportError as error:
+            raise InputError(
+                f'custom_imports: {error}: install the package, or name its folder in PYTHONPATH.'
+            ) from error
     hooks = dict(cfg.get('default_hooks') or {})
     for name, kind in _SAFEGUARDS.items():
         options = hooks.pop(name, {})

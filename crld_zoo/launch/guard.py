@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from functools import wraps
 
 import torch.distributed
 from mmengine.dist import get_rank, is_distributed
+from mmengine.registry.build_functions import build_from_cfg
 
 from crld_zoo.errors import InputError
 from crld_zoo.files import NO_ROOM
@@ -67,10 +69,24 @@ def _sentence(error: Exception) -> str | None:
         isinstance(error, ImportError) and 'install' in text
     ):  # of an optional package
         return text
+    part = _refused_part(error)
+    if part is not None:
+        return f'{part} cannot be built with the options that the config gives it: {text.rstrip(".")}.'
     if isinstance(error, OSError) and (error.filename is not None or from_worker):
         remedy = 'make room' if error.errno in NO_ROOM else 'see to this file or folder'
         return f'{text}: {remedy}, {_AGAIN}'
     return None
+
+
+def _refused_part(error: Exception) -> str | None:
+    """The part of a config whose constructor refused its options, as those of torch, MMEngine and others do."""
+    if not isinstance(error, ValueError | AssertionError) or not str(error):
+        return None
+    part = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if frame.f_code is build_from_cfg.__code__:
+            part = frame.f_locals.get('obj_cls')
+    return getattr(part, '__name__', None)
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

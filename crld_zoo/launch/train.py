@@ -64,6 +64,10 @@ def run_train(
             if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
                 raise InputError(f'{config} has no auto_scale_lr.base_batch_size to scale the learning rate from.')
             cfg.auto_scale_lr.enable = True
+        if isinstance(cfg.get('resume'), str):
+            raise InputError(
+                f'resume={cfg.resume!r} is no truth value: say --resume {cfg.resume}, or name it in load_from.'
+            )
         resume = resume or (cfg.get('resume', False) and (cfg.get('load_from') or True))
         checkpoint, own_seed = on_main(lambda: held.enter_context(occupied(cfg.work_dir, resume)))
         _choose_seed(cfg, (cfg_options or {}).get('randomness.seed') if seed is None else seed, own_seed)
@@ -116,8 +120,8 @@ def _train(cfg: Config, checkpoint: str | None, resume: bool | str) -> None:
 
 
 def _choose_seed(cfg: Config, seed: int | None, of_checkpoint: int | None) -> None:
-    if seed is not None and not 0 <= seed < 2**32:
-        raise InputError(f'the seed must be from 0 to {2**32 - 1}, not {seed}.')
+    if seed is not None and not (type(seed) is int and 0 <= seed < 2**32):
+        raise InputError(f'the seed must be a whole number from 0 to {2**32 - 1}, not {seed}.')
     if None not in (seed, of_checkpoint) and seed != of_checkpoint:
         raise InputError(
             f'the run to resume has the seed {of_checkpoint}, not {seed}: leave the seed out, or start a '

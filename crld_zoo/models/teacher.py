@@ -92,6 +92,8 @@ class Teacher(nn.Module):
             check_normalization(self.mean, self.std, self.name)
         self.bgr = spec.bgr if bgr is None else bgr
         self.size = spec.size if size is None else size
+        if self.size is not None and self.size < 1:
+            raise InputError(f'size={size} of the teacher {self.name}: the side of its images in pixels, 1 or more')
         self.expected_top1 = expected_top1
         self.dtype = _dtype(dtype)
         self.network = sources.build_from_spec(
@@ -104,6 +106,10 @@ class Teacher(nn.Module):
         if num_classes is not None and outputs != num_classes:
             raise InputError(f'num_classes={num_classes} but {self.name} has {outputs} outputs')
         _check_classes(classes, outputs, self.name)
+        self.named_classes = getattr(self.network, 'named_classes', None)
+        if self.named_classes is not None and classes is not None:
+            names = [self.named_classes.names[index] for index in classes]
+            self.named_classes = self.named_classes._replace(names=names)
         self.num_classes = outputs if classes is None else len(classes)
         self.register_buffer('classes', None if classes is None else torch.tensor(classes), persistent=False)
         self.register_buffer('scale', None, persistent=False)

@@ -7,12 +7,16 @@ import functools
 import numpy as np
 import pytest
 import torch
+from mmpretrain.datasets.categories import IMAGENET_CATEGORIES
 from PIL import Image
+from torchvision.models import ResNet18_Weights
 
 from crld_zoo.errors import InputError
 from crld_zoo.launch import run_test, run_train
 from crld_zoo.launch.checks import check_classes
+from crld_zoo.networks import sources
 from crld_zoo.networks.sources import build_network
+from crld_zoo.networks.sources.spec import NamedClasses, NetworkSpec
 
 CONFIG = """
 default_scope = 'crld_zoo'
@@ -65,12 +69,36 @@ def rename(tmp_path, *splits: str) -> None:
         (tmp_path / 'images' / split / 'a').rename(tmp_path / 'images' / split / 'z')
 
 
+def rename_back(tmp_path) -> None:
+    for split in ('train', 'val'):
+        (tmp_path / 'images' / split / 'z').rename(tmp_path / 'images' / split / 'a')
+
+
 def test_every_place_that_names_classes_is_compared():
     check_classes({'one': ['a', 'b'], 'two': None, 'three': ('a', 'b')})
     with pytest.raises(InputError, match=r"one and three name .* \(2 differ: 0: 'a' or 'b', 1: 'b' or 'a'\)"):
         check_classes({'one': ['a', 'b'], 'two': None, 'three': ['b', 'a']})
     with pytest.raises(InputError, match=r"\(1 differ: 1: 'b' or 'none'\)"):
         check_classes({'one': ['a', 'b'], 'two': ['a']})
+
+
+@pytest.mark.parametrize('names', [['cat', 'dog', 'crane'], ['Cat', 'Dog', 'Crane'], ['x', 'dog', 'y'], ['crane'] * 3])
+def test_a_library_may_name_the_same_classes_otherwise(names):
+    check_classes({'data': ['cat', 'dog', 'crane']}, {'library': names})
+
+
+@pytest.mark.parametrize('names', [['dog', 'cat', 'crane'], ['x', 'cat', 'y']])
+def test_a_name_that_data_and_library_know_has_one_place(names):
+    with pytest.raises(InputError, match="data and library name other classes .*: '(cat|dog)' or '(cat|dog)'"):
+        check_classes({'data': ['cat', 'dog', 'crane']}, {'library': names})
+
+
+def test_the_names_of_a_library_are_those_of_its_weights(monkeypatch):
+    categories = ResNet18_Weights.DEFAULT.meta['categories']
+    check_classes({'data': IMAGENET_CATEGORIES}, {'library': categories})
+    spec = NetworkSpec('a library', dict(type='Any'), class_names=['b', 'a'], weights='w.pth')
+    assert sources._named_classes(spec, 'own', None, False) == NamedClasses('a library', ['b', 'a'], by_library=True)
+    assert sources._named_classes(spec, 'random', None, False) is None
 
 
 def test_a_checkpoint_is_tested_on_its_own_classes(config, tmp_path):
@@ -83,7 +111,10 @@ def test_a_checkpoint_is_tested_on_its_own_classes(config, tmp_path):
     run_test(config, 'run/epoch_1.pth', cfg_options={'allow_other_classes': True})
 
 
-@pytest.mark.parametrize('way', ['resume', 'start', 'teacher', 'second teacher', 'validation'])
+WAYS = ['resume', 'start', 'student', 'teacher', 'teacher by init_cfg', 'second teacher', 'classes', 'validation']
+
+
+@pytest.mark.parametrize('way', WAYS)
 def test_training_needs_equal_classes_everywhere(config, tmp_path, way):
     run_train(config, work_dir='run')
     rename(tmp_path, *(['val'] if way == 'validation' else ['train', 'val']))
@@ -92,7 +123,16 @@ def test_training_needs_equal_classes_everywhere(config, tmp_path, way):
     options = {
         'resume': dict(work_dir='run', resume=True),
         'start': dict(cfg_options=dict(load_from='run/epoch_1.pth')),
+        'student': dict(cfg_options={'model.student.checkpoint': 'run/epoch_1.pth'}),
         'teacher': dict(cfg_options={**learned, 'model.teacher': member}),
+        'teacher by init_cfg': dict(
+            cfg_options={
+                **learned,
+                'model.teacher': sources.resolve('crld_zoo::resnet8', num_classes=3).config
+                | dict(init_cfg=dict(type='Pretrained', checkpoint='run/epoch_1.pth')),
+            }
+        ),
+        'classes': dict(cfg_options={**learned, 'model.teacher': {**member, 'classes': [1, 0, 2]}}),
         'second teacher': dict(
             cfg_options={
                 **learned,
@@ -103,8 +143,34 @@ def test_training_needs_equal_classes_everywhere(config, tmp_path, way):
     }[way]
     with pytest.raises(InputError, match='name other classes'):
         run_train(config, **{'work_dir': 'other', **options})
+    if way == 'classes':  # the data are b, c, z, the teacher's outputs a, b, c
+        rename_back(tmp_path)
+        options['cfg_options']['model.teacher']['classes'] = [0, 1, 2]
+        run_train(config, work_dir='allowed', **options)
     if way == 'start':
         run_train(config, work_dir='allowed', allow_other_classes=True, **options)
+
+
+@pytest.mark.parametrize('split', ['train', 'val', 'test'])
+def test_labels_are_counted_where_nobody_names_the_classes(config, split):
+    listed = dict(
+        type='CustomDataset',
+        data_root='images/train',
+        ann_file='../../listed.txt',
+        pipeline=[dict(type='LoadImageFromFile'), dict(type='PackInputs')],
+    )
+    options = {
+        f'{split}_dataloader.dataset': dict(_delete_=True, **listed),
+        f'{split}_dataloader.collate_fn': dict(type='pseudo_collate'),
+    }
+    lines = [f'{name}/{number}.png {label + 1}' for label, name in enumerate('abc') for number in range(2)]
+    (config.parent / 'listed.txt').write_text('\n'.join(lines))
+    if split == 'test':
+        run_train(config, work_dir='run')
+    with pytest.raises(InputError, match=f'the data of {split}_dataloader has 4 classes, the student 3 outputs'):
+        run_test(config, 'run/epoch_1.pth', cfg_options=options) if split == 'test' else run_train(
+            config, work_dir='other', cfg_options=options
+        )
 
 
 def test_a_student_has_an_output_for_every_class(config):

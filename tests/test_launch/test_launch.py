@@ -189,9 +189,9 @@ def test_the_learning_rate_scales_with_the_batch(config, runners):
     assert runners[0].optim_wrapper.optimizer.param_groups[0]['lr'] == 0.05
 
 
-@pytest.mark.parametrize('seed', [-1, 2**32])
+@pytest.mark.parametrize('seed', [-1, 2**32, 'abc', 1.5])
 def test_impossible_seeds(config, seed):
-    with pytest.raises(InputError, match='the seed must be from 0 to 4294967295'):
+    with pytest.raises(InputError, match='the seed must be a whole number from 0 to 4294967295'):
         launch.run_train(config, seed=seed)
 
 

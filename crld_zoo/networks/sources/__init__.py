@@ -39,6 +39,7 @@ from mmpretrain.models.classifiers import BaseClassifier
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 
+from crld_zoo.checkpoint_files import read_classes
 from crld_zoo.errors import InputError, MissingFileError, UnknownNameError, nearest_names
 
 from ..classifiers import ModuleClassifier, _add_zero, two_class_logits
@@ -47,7 +48,7 @@ from ..weights import fill, load_weights, locate
 from . import hugging_face, mmpretrain, timm, torchvision, zoo
 from .config import from_dict, unused_losses
 from .mmpretrain import from_config_file, from_package, model_hub
-from .spec import NetworkSpec, build, build_with_library, classes_of, with_classes, with_head
+from .spec import NamedClasses, NetworkSpec, build, build_with_library, classes_of, with_classes, with_head
 
 _USUAL_SIZES = (32, 64, 224)
 
@@ -230,6 +231,8 @@ def build_from_spec(
     else:
         network = build(spec.config, spec.name)
     new = _head_of(spec, network) if head else ()
+    if not head:  # whose outputs mean what the weights were trained on
+        network.named_classes = _named_classes(spec, checkpoint, file, trust_pickle)
     if file is not None:
         load_weights(network, file, trust_pickle=trust_pickle, prefix=prefix or spec.prefix, new=new)
     elif by_library and head and spec.own_classes is not None:
@@ -241,6 +244,16 @@ def build_from_spec(
         return _checked(network, spec)
     network.is_init = True  # the Runner initializes at its start every module that does not say that it is
     return _checked(network, spec)
+
+
+def _named_classes(spec: NetworkSpec, checkpoint: str, file: str | None, trust_pickle: bool) -> NamedClasses | None:
+    """Who names the classes of the weights, and how; None where nobody does."""
+    names = None if file is None else read_classes(locate(file), trust_pickle=trust_pickle)
+    if names is not None:
+        return NamedClasses(str(file), names)
+    if checkpoint == OWN and spec.class_names is not None:
+        return NamedClasses(spec.name, [str(name) for name in spec.class_names], by_library=True)
+    return None
 
 
 def _wrapped(module: nn.Module) -> ModuleClassifier:

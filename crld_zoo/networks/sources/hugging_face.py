@@ -44,6 +44,7 @@ def resolve(name: str, num_classes: int | None) -> NetworkSpec:
         bgr=seen.get('bgr', False),
         library=dict(pretrained=True),
         own_classes=config.num_labels,
+        class_names=[config.id2label[number] for number in sorted(config.id2label)],
         misfit=head_misfit(f'hf::{name}', config.num_labels, classes),
         by_hand=by_hand,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from mmengine.registry import DefaultScope
 from torch import nn
@@ -32,6 +33,7 @@ class NetworkSpec:
         module: The network itself, where it was given and not described.
         declared: The config file that the network was described in, if one.
         own_classes: The number of classes of those that the library fills it with.
+        class_names: The names that its source gives to the classes of its own weights.
         misfit: Why its own weights do not fit the classes asked for, if so.
         by_hand: What to do without a network, a clause of an error.
     """
@@ -50,8 +52,23 @@ class NetworkSpec:
     module: nn.Module | None = None
     declared: str = ''
     own_classes: int | None = None
+    class_names: Sequence[str] | None = None
     misfit: str = ''
     by_hand: str = ''
+
+
+class NamedClasses(NamedTuple):
+    """The names of a network's outputs, as a ``named_classes`` of the network.
+
+    Attributes:
+        place: The file or the library that names them.
+        names: One an output.
+        by_library: Whether a library does, which may name the same classes otherwise than the data.
+    """
+
+    place: str
+    names: list[str]
+    by_library: bool = False
 
 
 def build(config: dict, name: str) -> nn.Module:

@@ -55,6 +55,7 @@ def resolve(name: str, num_classes: int | None) -> NetworkSpec:
         std=(127.5,) * 3 if transforms else in_bytes(preset.std),
         size=preset.crop_size[0],
         weights=weights.url,
+        class_names=weights.meta['categories'],
     )
 
 
