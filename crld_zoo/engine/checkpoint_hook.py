@@ -15,7 +15,7 @@ from crld_zoo.registry import HOOKS
 
 from .checkpoints import RUN_FILE
 from .publish import publish
-from .schedule import match_schedule
+from .schedule import match_schedule, optimizer_kind
 
 _SNAPSHOT = 'snapshot.pth'
 
@@ -56,6 +56,7 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
         if resume_schedule not in ('saved', 'rebuild'):
             raise InputError(f"CheckpointHook: resume_schedule is 'saved' or 'rebuild', not {resume_schedule!r}.")
         self.snapshot_interval = snapshot_interval
+        self._best_by = (options.get('save_best'), options.get('rule'))
         self.resume_schedule = resume_schedule
 
     def before_run(self, runner) -> None:
@@ -64,20 +65,44 @@ class CheckpointHook(mmengine.hooks.CheckpointHook):
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Let a resume ignore nothing that the config says."""
+        if (
+            runner._resume
+            and 'ema_state_dict' in checkpoint
+            and not any(isinstance(hook, mmengine.hooks.EMAHook) for hook in runner.hooks)
+        ):
+            raise InputError(
+                'the checkpoint holds averaged weights, and the config has no EMAHook any more, without which the run '
+                'would go on from the average: keep the hook, or start a new run from the average (load_from).'
+            )
         if runner._resume:
             match_schedule(runner, checkpoint, rebuild=self.resume_schedule == 'rebuild')
 
     def before_train(self, runner) -> None:
         """Clean up after a kill, and note which run this folder belongs to."""
+        self._forget_other_best(runner)
         super().before_train(runner)
         if is_main_process():
             remove_unfinished(self.out_dir)
             remove_unfinished(runner.work_dir)
             write_atomically(runner.message_hub.get_info('run').encode(), Path(runner.work_dir, RUN_FILE))
 
+    def _forget_other_best(self, runner) -> None:
+        """A score of another metric is no measure for what is the best from now on."""
+        info, best_by = runner.message_hub.runtime_info, repr(self._best_by)
+        if info.get('best_by', best_by) != best_by:
+            runner.logger.warning(
+                f'the best checkpoint was chosen by another metric so far; from now on by {self.save_best}'
+            )
+            for name in [name for name in info if name.startswith(('best_score', 'best_ckpt'))]:
+                del info[name]
+        runner.message_hub.update_info('best_by', best_by)
+
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Note the time, by which :func:`~crld_zoo.engine.checkpoints.find_resume_checkpoint` tells the newest."""
+        """Note the time, by which :func:`~crld_zoo.engine.checkpoints.find_resume_checkpoint` tells the newest, and of
+        which optimizer the state is."""
         checkpoint['meta']['saved_at'] = time.time()
+        if 'optimizer' in checkpoint:
+            checkpoint['meta']['optimizer'] = optimizer_kind(runner)
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         """Save a regular checkpoint or a snapshot where one is due."""

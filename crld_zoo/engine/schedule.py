@@ -74,6 +74,12 @@ def replay(schedulers: Sequence[_ParamScheduler], epochs: int, length: int, iter
                 scheduler.step()
 
 
+def optimizer_kind(runner) -> str | None:
+    """The class of a run's optimizer; None where there are several, or none yet."""
+    optimizer = getattr(runner.optim_wrapper, 'optimizer', None)
+    return None if optimizer is None else type(optimizer).__name__
+
+
 def match_schedule(runner, checkpoint: dict, rebuild: bool) -> None:
     """Compare what a run's config says with what a checkpoint would put in its place, or rebuild that.
 
@@ -86,6 +92,12 @@ def match_schedule(runner, checkpoint: dict, rebuild: bool) -> None:
         InputError: They differ, and that is not meant or cannot be.
     """
     schedulers, optimizer = runner.param_schedulers or [], checkpoint.get('optimizer')
+    kind, saved_kind = optimizer_kind(runner), checkpoint['meta'].get('optimizer')
+    if None not in (kind, saved_kind) and kind != saved_kind:
+        raise InputError(
+            f'the checkpoint holds the state of {saved_kind}, which is none of {kind}: take {saved_kind} again, or '
+            'start a new run from its weights (load_from).'
+        )
     if optimizer is None or not isinstance(schedulers, list):  # several optimizers: not what the zoo's models have
         return
     groups, saved = runner.optim_wrapper.param_groups, optimizer['param_groups']

@@ -50,6 +50,15 @@ def test_outdated_checkpoints_go_last(tmp_path, changes):
     assert (tmp_path / 'last_checkpoint').read_text() == str(tmp_path / 'epoch_4.pth')
 
 
+def test_another_metric_begins_to_choose_the_best_anew(tmp_path):
+    tiny_run.METRICS.register_module(module=Rising, force=True)
+    tiny_run.train(tmp_path, 13, val_evaluator=dict(type='Rising'), **BEST)
+    other = {**BEST, 'default_hooks.checkpoint.save_best': 'top5'}  # below 0, where top1 is above
+    resumed = tiny_run.resume(tmp_path, val_evaluator=dict(type='Rising'), **other)
+    assert resumed.message_hub.get_info('best_score') == -1
+    assert (tmp_path / 'best_top5_epoch_3.pth').is_file()
+
+
 class Rising(tiny_run.Hits):
     """A metric that gets better with every epoch."""
 

@@ -51,6 +51,24 @@ def test_what_changed_is_named(started, tmp_path, changes, told):
         go_on(tmp_path, started / 'epoch_2.pth', **changes)
 
 
+@pytest.mark.parametrize('changes', [{}, REBUILD])
+@pytest.mark.parametrize('kind', ['Adam', 'RMSprop', 'Adagrad'])
+def test_the_state_of_an_optimizer_is_none_of_another(started, tmp_path, kind, changes):
+    with pytest.raises(InputError, match=f'holds the state of SGD, which is none of {kind}'):
+        go_on(
+            tmp_path,
+            started / 'epoch_2.pth',
+            **{'optim_wrapper.optimizer': dict(type=kind, lr=0.1, _delete_=True)},
+            **changes,
+        )
+
+
+def test_an_average_that_is_no_longer_kept_is_no_start(tmp_path):
+    tiny_run.train(tmp_path, 7)
+    with pytest.raises(InputError, match='holds averaged weights, and the config has no EMAHook any more'):
+        tiny_run.resume(tmp_path, custom_hooks=[])
+
+
 def test_several_changes_are_named_in_one_error(started, tmp_path):
     with pytest.raises(InputError, match='lr: 0.1 .*weight_decay: 0 '):
         go_on(
