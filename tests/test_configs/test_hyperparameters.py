@@ -217,7 +217,8 @@ r50_mbv1_imagenet        70.50  72.05  -      -      -       -       -      -
 OF_ONE_NETWORK = """
 r20 69.06, r32 71.14, r56 72.34, r110 74.31, r8x4 72.50, r32x4 79.42, r50 79.34, wrn16-2 73.26, wrn40-1 71.98,
 wrn40-2 75.61, vgg8 70.36, vgg13 74.64, mbv2 64.60, shuv1 70.50, shuv2 71.82
-"""  # on the labels alone, CIFAR-100: the table of HobbitLong/RepDistiller
+deit-t 65.08, t2t-7 69.37, pit-t 73.58, pvt-t 69.22
+"""  # on the labels alone, CIFAR-100: the tables of HobbitLong/RepDistiller and sunshangquan/logit-standardization-KD
 OTHERS_PUBLISHED = dict(
     ce_r18_imagenet=69.75,
     ce_mbv1_imagenet=68.87,
