@@ -25,6 +25,10 @@ class MissingFileError(InputError, FileNotFoundError):
     """A file or folder that is not there."""
 
 
+MOST_LISTED = 20
+"""Of more names than these the nearest are given, however far."""
+
+
 def nearest_names(name: str, known: Iterable[str], count: int = 3) -> str:
     """A clause that names the known names nearest to ``name``; case is ignored.
 
@@ -32,7 +36,8 @@ def nearest_names(name: str, known: Iterable[str], count: int = 3) -> str:
     'nearest: DKD, KD, NKD'
     """
     by_lower = {candidate.lower(): candidate for candidate in sorted(known)}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5)
+    few = len(by_lower) <= MOST_LISTED
+    close = difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.5 if few else 0.0)
     if close:
         return 'nearest: ' + ', '.join(by_lower[match] for match in close)
     return 'known: ' + ', '.join(sorted(by_lower.values())) if by_lower else 'there is none'

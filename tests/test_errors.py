@@ -31,6 +31,11 @@ def test_nearest_names(name, expected):
     assert nearest_names(name, ['NKD', 'KD', 'LogitStandardization', 'DKD']) == expected
 
 
+def test_of_many_names_only_the_nearest_are_given_however_far():
+    sentence = nearest_names('fc9', [f'layer{number}' for number in range(30)] + ['head.fc'])
+    assert sentence.startswith('nearest: head.fc') and sentence.count(',') == 2
+
+
 def test_nearest_names_are_limited_in_number():
     assert nearest_names('KD', ['KD1', 'KD2', 'KD3', 'KD4'], count=2).count(',') == 1
 

@@ -46,7 +46,7 @@ def test_builds_by_class():
             dict(type='CRLD', distiller=dict(type='LogitStandardization', distiller=dict(type='MLD'))),
             "unknown distiller 'MLD' (nearest: MLLD",
         ),
-        (dict(type='Xyzxyzxyz'), "unknown distiller 'Xyzxyzxyz' (known: "),
+        (dict(type='Xyzxyzxyz'), "unknown distiller 'Xyzxyzxyz' (nearest: "),
     ],
 )
 def test_unknown_name_is_answered_with_the_nearest(config, sentence):

@@ -123,6 +123,7 @@ class Distiller(nn.Module, ABC):
         needs_images: Whether predictions carry the images, with gradients through the student and the teacher.
         reads_logits: Whether it compares logits; what does not cannot be held by a decorator of logits.
         per_sample: Whether a sample's loss depends on that sample alone. Then a batch may be split or stacked.
+        needs_two: Whether it compares the samples of a batch with each other, so that a batch of one is refused.
         groups: Group of each loss by name, for methods with a gradient of its own for each; empty for one backward
             pass over the sum.
     """
@@ -135,6 +136,7 @@ class Distiller(nn.Module, ABC):
     needs_images: bool = False
     reads_logits: bool = True
     per_sample: bool = True
+    needs_two: bool = False
     groups: ClassVar[Mapping[str, str]] = MappingProxyType({})
     class_weight: Tensor | None
 
@@ -386,7 +388,7 @@ class Decorator(Distiller):
         held = check_held(self, DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller)
         super().__init__(**options)
         self.distiller = held
-        for name in ('taps', 'needs_images', 'reads_logits', 'per_sample'):
+        for name in ('taps', 'needs_images', 'reads_logits', 'per_sample', 'needs_two'):
             setattr(self, name, getattr(held, name))
 
     @property
@@ -483,8 +485,8 @@ def check_held(decorator: Decorator | PairDistiller, distiller: object) -> PairD
     else:
         return distiller
     raise InputError(
-        f'{own} cannot decorate {name}: {why}. {own}(distiller=…) takes a distiller with a pair loss, such as KD or '
-        'DKD (a subclass of PairDistiller).'
+        f'{own} cannot decorate {name}: {why}. Give it a distiller with a pair loss, such as KD or DKD (a subclass of '
+        'PairDistiller).'
     )
 
 

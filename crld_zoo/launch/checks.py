@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from crld_zoo.checkpoint_files import read_classes
@@ -36,7 +37,7 @@ def check_run(runner: Runner, splits: Sequence[str], checkpoint: str | Path | No
 
     Raises:
         InputError: Class names differ; a network has fewer outputs than the data has classes; the last batch of an
-            epoch is one image that a batch norm cannot take.
+            epoch is one image that a batch norm or the distiller cannot take.
     """
     loaders = dict(_loaders(runner, splits))
     named = {f'{split}_dataloader': _classes(loader) for split, loader in loaders.items()}
@@ -148,7 +149,7 @@ def _highest_label(loader: DataLoader) -> int:
 
 
 def _check_last_batch(model: BaseModel, loader: DataLoader) -> None:
-    """Try the student on one image where the last batch of an epoch is that."""
+    """Try the student on one image where the last batch of an epoch is that, and see that the distiller takes it."""
     batches = loader.batch_sampler
     sampler, size = getattr(batches, 'sampler', None), getattr(batches, 'batch_size', None)
     if sampler is None or size is None or isinstance(sampler, InfiniteSampler):
@@ -156,6 +157,12 @@ def _check_last_batch(model: BaseModel, loader: DataLoader) -> None:
     last = len(sampler) % size or size
     if last != 1 or getattr(getattr(batches, 'batches', batches), 'drop_last', False):
         return
+    distiller = model.distiller
+    if distiller.needs_two or any(isinstance(each, _BatchNorm) for each in distiller.modules()):
+        raise InputError(
+            f'the last batch of an epoch is one image ({len(sampler)} in batches of {size}), and '
+            f'{type(distiller).__name__} needs two or more: set train_dataloader.drop_last=True, or another batch size.'
+        )
     device = next(model.student.parameters()).device
     before = {name: buffer.clone() for name, buffer in model.student.named_buffers()}
     training = {module: module.training for module in model.student.modules()}

@@ -74,6 +74,13 @@ def test_bad_powers_are_refused(p):
         AT(p=p)
 
 
+@pytest.mark.parametrize('method', ['AT', 'NST'])
+def test_maps_of_one_position_are_refused_when_built(method):
+    """All of them are equal once scaled to length 1."""
+    with pytest.raises(InputError, match=f'{method} compares the positions of a map, but embedding and stage3 have'):
+        step(dict(type=method, taps=['embedding'], teacher_taps=['stage3']), 'crld_zoo::resnet8', 'crld_zoo::resnet20')
+
+
 def test_networks_of_two_libraries():
     _, losses = step(dict(type='AT'), 'timm::mobilenetv2_100', 'torchvision::resnet34')
     assert losses['loss_kd'] > 0

@@ -269,6 +269,18 @@ def test_split_and_stacked_batches(case):
         assert not torch.allclose(parts, whole, rtol=1e-6), 'per_sample=False, yet each sample stands alone'
 
 
+@every_case
+def test_a_batch_of_one_is_refused_where_it_says_so(case):
+    distiller, batch = ready(case, 6, 5)
+    batch = batch[:1]
+    normalizes = any(isinstance(each, nn.BatchNorm2d) for each in distiller.modules())
+    if not (distiller.needs_two or normalizes):
+        assert all(value.isfinite() for value in losses(distiller, batch).values())
+        return
+    with pytest.raises(InputError, match='two or more|one sample'):
+        losses(distiller, batch)
+
+
 @pytest.mark.parametrize('case', [case for case in DECORATED if build(case).per_sample])
 def test_crld_does_not_change_when_the_batch_is_split(case):
     distiller, batch = ready(case, 6, 5)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from crld_zoo.distillers import GKL, IKL, gkl_loss, ikl_loss
+from crld_zoo.distillers import GKL, IKL, TrainingData, gkl_loss, ikl_loss
 from crld_zoo.errors import InputError
 
 from .testers import begin, check_defaults, check_warmup, close, golden, leaf, observe, prepared, random_batch, softmax
@@ -84,6 +84,14 @@ def test_a_class_table_that_was_never_set_up_is_said():
     student, teacher, target = random_batch(4, 3)
     with pytest.raises(InputError, match='has a class table and was never set up'):
         begin(IKL(class_table=True), 1)(student, teacher, target)
+
+
+def test_a_class_table_needs_some_label_in_the_training_set():
+    unlabeled = TrainingData(4, 3, torch.full((4,), -1))
+    with pytest.raises(InputError, match='GKL: a class table needs labels, the data has none'):
+        GKL(class_table=True).connect(unlabeled)
+    GKL(class_table=True).connect(unlabeled._replace(labels=torch.tensor([-1, 0, -1, -1])))
+    IKL().connect(unlabeled)
 
 
 def test_a_class_table_needs_class_indices():

@@ -235,5 +235,15 @@ def test_a_last_batch_of_one_image_is_refused_where_a_batch_norm_cannot_take_it(
         run_train(config, cfg_options=options)
 
 
+@pytest.mark.parametrize('method', ['RKD', 'OFD'])
+def test_a_last_batch_of_one_image_is_refused_where_the_distiller_cannot_take_it(config, method):
+    """One that compares samples, and one with a batch norm of its own."""
+    held = dict(type='Sum', distillers=[dict(type='KD'), dict(type=method)])
+    teacher = dict(model='crld_zoo::resnet8', num_classes=3, checkpoint='random', fold=False)
+    options = {'model.distiller': held, 'model.teacher': teacher, 'model.data_preprocessor.image_size': 16}
+    with pytest.raises(InputError, match='last batch of an epoch is one image .*, and Sum needs two or more'):
+        run_train(config, cfg_options={**options, 'train_dataloader.batch_size': 5})
+
+
 def test_a_last_batch_of_one_image_is_no_matter_for_maps(config):
     run_train(config, cfg_options={'train_dataloader.batch_size': 5})

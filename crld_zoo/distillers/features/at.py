@@ -65,6 +65,8 @@ class AT(MapDistiller):
         1000.0
     """
 
+    compares_positions = True
+
     def __init__(
         self,
         p: int = 2,

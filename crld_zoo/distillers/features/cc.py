@@ -92,6 +92,7 @@ class CC(EmbeddingDistiller):
         0.4
     """
 
+    needs_two = True
     per_sample = False
 
     def __init__(

@@ -137,9 +137,13 @@ class MapDistiller(PairDistiller):
 
     Raises:
         InputError: There are not as many of the one as of the other.
+
+    Attributes:
+        compares_positions: Whether it compares positions with each other, so that maps of one position say nothing.
     """
 
     reads_logits = False
+    compares_positions: bool = False
 
     def __init__(
         self, *, taps: Sequence[str], teacher_taps: Sequence[str] | None = None, ce_weight: float = 1.0, **options
@@ -166,7 +170,13 @@ class MapDistiller(PairDistiller):
         raise NotImplementedError
 
     def setup(self, student: Predictions, teacher: Predictions, networks: Networks) -> None:
-        pairs = zip(*self.maps(student[self.student_view], teacher[self.teacher_view]), strict=True)
+        pairs = list(zip(*self.maps(student[self.student_view], teacher[self.teacher_view]), strict=True))
+        if self.compares_positions and all(same_size(*pair)[0].shape[2:].numel() == 1 for pair in pairs):
+            raise InputError(
+                f'{type(self).__name__} compares the positions of a map, but {", ".join(self.taps)} and '
+                f'{", ".join(self.teacher_taps)} have one position in common: tap earlier stages, or take larger '
+                'images.'
+            )
         projections = [self.projection(map_s, map_t) for map_s, map_t in pairs]
         if any(projection is not None for projection in projections):
             self.projections = nn.ModuleList(each or nn.Identity() for each in projections)

@@ -64,6 +64,8 @@ class NST(MapDistiller):
         ('stage1', 'stage2', 'stage3')
     """
 
+    compares_positions = True
+
     def __init__(self, taps: Sequence[str] = STAGES, kd_weight: float = 50.0, **options) -> None:
         super().__init__(taps=taps, kd_weight=kd_weight, **options)
 

@@ -70,6 +70,7 @@ class PKT(MapDistiller):
         ('embedding',)
     """
 
+    needs_two = True
     per_sample = False
 
     def __init__(

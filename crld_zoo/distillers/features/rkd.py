@@ -89,6 +89,7 @@ class RKD(MapDistiller):
         25.0
     """
 
+    needs_two = True
     per_sample = False
 
     def __init__(

@@ -64,6 +64,7 @@ class SP(MapDistiller):
         ('embedding',)
     """
 
+    needs_two = True
     per_sample = False
 
     def __init__(self, taps: Sequence[str] = ('stage3',), kd_weight: float = 3000.0, **options) -> None:

@@ -88,6 +88,7 @@ class SSKD(Distiller):
     views = VIEWS
     label_views = ('weak',)
     taps = ('embedding',)
+    needs_two = True
     per_sample = False
 
     def __init__(

@@ -72,6 +72,7 @@ class SSKDHead(Distiller):
     taps = ('embedding',)
     needs_teacher = False
     trains_student = False
+    needs_two = True
     per_sample = False
 
     def __init__(self) -> None:

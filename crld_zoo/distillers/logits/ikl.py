@@ -15,6 +15,7 @@ from ..base import (
     Prediction,
     Predictions,
     Progress,
+    TrainingData,
     require_nonnegative,
     require_positive,
 )
@@ -189,6 +190,12 @@ class IKL(PairDistiller):
             self.register_buffer('counts', torch.zeros(k, device=device))
             self.register_buffer('summed_epoch', torch.tensor(1, device=device))
 
+    def connect(self, data: TrainingData) -> None:
+        if self.with_table and not (data.labels >= 0).any():
+            raise InputError(
+                f'{type(self).__name__}: a class table needs labels, the data has none: leave class_table=True out.'
+            )
+
     def overrides(self, method: str) -> bool:
         return self.with_table and super().overrides(method)
 
@@ -210,10 +217,8 @@ class IKL(PairDistiller):
             return
         labeled = (target >= 0).to(self.sums.dtype)
         rows = (teacher[self.teacher_view].logits / self.t2).softmax(1).to(self.sums.dtype) * labeled[:, None]
-        sums, counts = torch.zeros_like(self.sums), torch.zeros_like(self.counts)
-        sums.index_add_(0, target.clamp(min=0), rows)
-        counts.index_add_(0, target.clamp(min=0), labeled)
-        for batch, whole in ((sums, self.sums), (counts, self.counts)):
+        for whole, values in ((self.sums, rows), (self.counts, labeled)):
+            batch = torch.zeros_like(whole).index_add_(0, target.clamp(min=0), values)
             all_reduce(batch)  # the table is that of all processes
             whole.add_(batch)
 
