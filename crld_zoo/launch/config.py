@@ -86,7 +86,8 @@ def prepare(cfg: Config, launcher: str = 'none') -> None:
     """
     _check_accumulation(cfg)
     cfg.launcher = launcher
-    cfg.setdefault('experiment_name', cfg.work_dir)  # MMEngine gives runs of one name and second one log between them
+    if cfg.get('work_dir'):  # MMEngine gives runs of one name and second one log between them
+        cfg.setdefault('experiment_name', cfg.work_dir)
     cfg.setdefault('default_scope', 'crld_zoo')
     if cfg.get('custom_imports'):  # what they register is looked for below
         try:
