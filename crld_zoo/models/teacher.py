@@ -63,6 +63,7 @@ class Teacher(nn.Module):
     classes: Tensor | None
     scale: Tensor | None
     shift: Tensor | None
+    bounds: Tensor | None
 
     def __init__(
         self,
@@ -114,6 +115,7 @@ class Teacher(nn.Module):
         self.register_buffer('classes', None if classes is None else torch.tensor(classes), persistent=False)
         self.register_buffer('scale', None, persistent=False)
         self.register_buffer('shift', None, persistent=False)
+        self.register_buffer('bounds', None, persistent=False)
         self.requires_grad_(False)
         self.eval()
         self._fold, self._compile = fold, compile
@@ -196,7 +198,10 @@ class Teacher(nn.Module):
                 logger='current',
             )
             self.scale = self.shift = None
+            if mean is not None and std is not None:
+                self.bounds = self._range(mean, std)
             return
+        self.bounds = self._range(self.mean, self.std)
         mean, std = (0.0, 0.0, 0.0) if mean is None else mean, (1.0, 1.0, 1.0) if std is None else std
         check_normalization(mean, std, 'the student')
         given_mean, given_std, own_mean, own_std = (
@@ -207,6 +212,12 @@ class Teacher(nn.Module):
         device = next(self.network.parameters()).device
         self.scale = None if same else scale.to(device, torch.float32)
         self.shift = None if same else shift.to(device, torch.float32)
+
+    def _range(self, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+        """What 0 and 255 become by a normalization, ``(2, 3, 1, 1)``."""
+        shift, scale = (torch.as_tensor(values, dtype=torch.float64) for values in (mean, std))
+        bounds = (torch.tensor([[0.0], [255.0]]) - shift) / scale
+        return bounds[..., None, None].to(next(self.network.parameters()).device, torch.float32)
 
     def check_classes(self, num_classes: int) -> None:
         """See that it has the student's number of classes.
@@ -257,14 +268,14 @@ class Teacher(nn.Module):
         return logits, features
 
     def _see(self, inputs: Tensor) -> Tensor:
-        """Renormalize, reorder the channels, resize. Resizing is linear with weights that sum to one, so it may
+        """Renormalize, resize, reorder the channels. Resizing is linear with weights that sum to one, so it may
         follow the renormalization, which is cheaper on the smaller of the two images in the usual case."""
         images = inputs if self.scale is None or self.shift is None else inputs * self.scale + self.shift
-        if self.bgr:
-            images = images.flip(1)
         if self.size is not None and images.shape[-2:] != (self.size, self.size):
             images = F.interpolate(images, (self.size, self.size), mode='bicubic', antialias=True)
-        return images
+            if self.bounds is not None:  # it overshoots at edges, where Pillow's clips
+                images = images.clamp(*self.bounds)
+        return images.flip(1) if self.bgr else images
 
     def train(self, mode: bool = True) -> Teacher:
         """Stay in eval mode: the Runner calls this at every epoch, and a teacher's batch statistics must not move."""
@@ -278,7 +289,7 @@ class Teacher(nn.Module):
                     self.mean,
                     self.std,
                     self.bgr,
-                    self.size,
+                    self.size if self.size is None else (self.size, 'clipped'),
                     str(self.dtype),
                     None if self.classes is None else self.classes.tolist(),
                 )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 
 from crld_zoo.errors import InputError
 from crld_zoo.models import Teacher
@@ -106,9 +108,24 @@ def test_it_resizes_as_if_the_pixels_were_resized_first(size, checkpoint):
     teacher = Teacher(classifier(), checkpoint, mean=OWN_MEAN, std=OWN_STD, size=size)
     teacher.match_input(MEAN, STD)
     images = pixels()
-    resized = F.interpolate(images, (size, size), mode='bicubic', antialias=True)
+    resized = F.interpolate(images, (size, size), mode='bicubic', antialias=True).clamp(0, 255)
     expected = teacher.network((resized - column(OWN_MEAN)) / column(OWN_STD))
     torch.testing.assert_close(teacher(seen_by_student(images)), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize('own', [dict(mean=OWN_MEAN, std=OWN_STD, bgr=True), {}], ids=['own', "the student's"])
+def test_what_it_enlarges_is_clipped_as_pillow_clips(own, checkpoint):
+    """Bicubic interpolation overshoots beside an edge."""
+    edge = np.zeros((8, 8, 3), np.uint8)
+    edge[:, 4:] = 255
+    teacher = Teacher(classifier(), checkpoint, size=32, **own)
+    teacher.match_input(MEAN, STD)
+    seen = teacher._see(seen_by_student(torch.from_numpy(edge).permute(2, 0, 1)[None].float()))
+    mean, std = (OWN_MEAN, OWN_STD) if own else (MEAN, STD)
+    found = (seen.flip(1) if own else seen) * column(std) + column(mean)
+    expected = np.array(Image.fromarray(edge).resize((32, 32), Image.Resampling.BICUBIC))
+    assert found.min() >= -1e-3 and found.max() <= 255 + 1e-3
+    torch.testing.assert_close(found[0].permute(1, 2, 0), torch.from_numpy(expected).float(), rtol=0, atol=1)
 
 
 def test_images_of_its_size_are_left_alone(checkpoint, monkeypatch):
