@@ -75,6 +75,7 @@ IMAGENET = {
     'uskd': dict(alpha=1, beta=0.1, mu=0.005, variant='reference', ce_weight=1),
     'dist': dict(beta=1, gamma=1, temperature=1, ce_weight=1, kd_weight=1),
     'wsld': dict(temperature=2, alpha=2.5, ce_weight=1, kd_weight=1),
+    'rld': dict(temperature=1, alpha_temperature=1, alpha=1, beta=0.5, warmup=1, ce_weight=1, kd_weight=1),
     'ikl': dict(temperature=1, alpha=1, beta=0.5, t2=1, with_table=True, ce_weight=1, kd_weight=1),
     'at': dict(p=2, taps=('stage1', 'stage2', 'stage3', 'stage4'), ce_weight=1, kd_weight=1000),
     'mgd': dict(lambda_mgd=0.15, mask='channel', taps=('stage4',), ce_weight=1, kd_weight=7e-5),

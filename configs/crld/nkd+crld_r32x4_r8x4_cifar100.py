@@ -1,0 +1,12 @@
+"""CRLD on NKD, ResNet32x4 -> ResNet8x4 on CIFAR-100.
+
+Source: arXiv 2412.16493 on arXiv 2208.10139.
+Deviation: none known.
+Published top-1: none recorded here.
+
+python tools/train.py configs/crld/nkd+crld_r32x4_r8x4_cifar100.py
+"""
+
+_base_ = '../nkd/nkd_r32x4_r8x4_cifar100.py'
+
+model = dict(distiller=dict(_delete_=True, type='CRLD', distiller=_base_.model.distiller))
