@@ -57,8 +57,8 @@ class CTKD(PairDecorator):
         InputError: The distiller has no temperature.
 
     Example:
-        >>> CTKD(dict(type='KD')).learned_temperature()
-        tensor(15.6212, grad_fn=<AddBackward0>)
+        >>> round(CTKD(dict(type='KD')).learned_temperature().item(), 4)
+        15.6212
     """
 
     strength: Tensor
@@ -85,8 +85,9 @@ class CTKD(PairDecorator):
         self.has_temperature = False  # it has found its own
         self.t_start, self.t_end = t_start, t_end
         self.decay_max, self.decay_min, self.decay_loops = decay_max, decay_min, decay_loops
-        self.theta = nn.Parameter(torch.tensor(float(theta)))
-        self.register_buffer('strength', torch.tensor(float(decay_min)), persistent=False)
+        # Two numbers in float64: the logits' type is kept, since they have no dimension.
+        self.theta = nn.Parameter(torch.tensor(theta, dtype=torch.float64))
+        self.register_buffer('strength', torch.tensor(decay_min, dtype=torch.float64), persistent=False)
         self._begun_decay = False
 
     def begin(self, progress: Progress) -> None:
