@@ -18,7 +18,7 @@ from crld_zoo.benchmark.setup import Options, measured_config
 from crld_zoo.errors import InputError
 from crld_zoo.launch.config import load_config, prepare
 from crld_zoo.launch.options import ConfigOptions
-from crld_zoo.registry import HOOKS
+from crld_zoo.registry import DISTILLERS, HOOKS
 
 from ..test_tools.command import run
 
@@ -89,6 +89,8 @@ def test_every_command_is_understood(tmp_path, gpus, monkeypatch):
                 cfg = measured_config(in_way(given, way), tmp_path)
                 assert cfg.train_dataloader.dataset.type == 'SyntheticImages'
                 assert cfg.model.get('graph', False) == ('graph' in way)
+                views = DISTILLERS.build(cfg.model.distiller).views
+                assert set(views) <= set(cfg.model.data_preprocessor.views), 'no pipeline makes any'
         elif tool == 'tools/train.py':
             at = options.index('--cfg-options')
             parser = argparse.ArgumentParser()
@@ -140,7 +142,9 @@ def test_the_tests_are_counted(tmp_path):
     assert read_tests(tmp_path / 'report.xml') == dict(passed=1, skipped=1, failed=['a::three'])
 
 
-def test_the_page_has_every_figure():
+def test_the_page_has_every_figure(tmp_path, monkeypatch):
+    (tmp_path / 'on_cpu.json').write_text('{"top1": 29.0, "epochs": 2, "fraction": 0.2, "images_per_second": 131}')
+    monkeypatch.setattr(gpu, 'ON_CPU', tmp_path / 'on_cpu.json')
     spread = dict(median=120.0, low=100.0, high=150.0)
     row = dict(
         config='configs/crld/a.py',
@@ -165,15 +169,27 @@ def test_the_page_has_every_figure():
             ),
         )
     )
+    small = dict(top1=2.0, epochs=2, fraction=0.01, images_per_second=24.6)
+    other = page(
+        dict(
+            machine=dict(gpu=None, cpu='a CPU', cores=2, torch='2'),
+            gpus=0,
+            missing=[],
+            steps=dict(training=dict(state='done', figures=small)),
+        )
+    )
+    assert '| training | 2 | 1% | 2.00 | 24.6 |' in other.splitlines()
+    assert 'on a CPU |' not in other, 'it was another training'
     for line in (
         '- a second GPU',
         '| tests | failed |  | a\\|b |',
         '3 passed, 1 skipped, 1 failed',
         '- test::x',
-        '| a | 64 | reference | 40 | 1 |  | 1 |',
+        '| a | 64 | reference | 40.0 | 1 |  | 1 |',
         '| a | 64 | bf16 | 120 | 3.00 (2.00 to 4.00) | 1.25 | 2 |',
         '| a | 64 | bf16+graph | 120 | 9.00 (8.00 to 9.50) |  | 4 |',
         '| a | 64 | bf16 | 120 |  | 1.50 | 0 |',
+        '| the same as `training`, on a CPU | 2 | 20% | 29.00 | 131 |',
         '| training | 2 | 20% | 30.00 | 5,000 |',
     ):
         assert line in text.splitlines(), line
