@@ -90,7 +90,7 @@ def row_colors(rows: Sequence[str], baseline: str | None) -> dict[str, str]:
 def training_curves(histories: Mapping[str, Sequence[History]], colors: Mapping[str, str], metric: str) -> Figure:
     """Training loss and a test metric over time, mean and standard deviation over the seeds of each row.
 
-    Beside ``top1`` on the test set the same on the training images, as training sees them, is a broken line.
+    Beside ``top1`` on the test set the same on the training images, as training sees them, is a dashed line.
 
     Args:
         histories: By row, one of each seed.
@@ -111,7 +111,7 @@ def training_curves(histories: Mapping[str, Sequence[History]], colors: Mapping[
         if trained:
             _draw_band(right, band(trained), colors[row], None, linestyle='--')
     left.set(title='training loss, all terms', xlabel=unit, yscale='log')
-    right.set(title=f'{name.replace("top", "top-")}, %: test, and training (broken)', xlabel=unit)
+    right.set(title=f'{name.replace("top", "top-")}, %: test, and training (dashed)', xlabel=unit)
     handles, labels = right.get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=min(6, len(labels)))
     return figure

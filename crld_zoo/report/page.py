@@ -300,7 +300,7 @@ def _curves(report: Report, drawn: dict) -> Section | None:
             f'Training loss and test {metric} over time of {", ".join(_colors(report))}',
             'Left: the sum of all terms of each method on a logarithmic axis; methods weigh different terms, so its '
             'level says nothing between rows. Right: what each run measured on its validation set while it trained; '
-            'broken, its accuracy on the labels of the training views, in the training mode of the network.',
+            'dashed, its accuracy on the labels of the training views, in the training mode of the network.',
         ),
     )
 

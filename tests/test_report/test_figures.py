@@ -37,7 +37,7 @@ def test_curves_are_means_and_bands_belong_to_several_seeds(histories):
     assert alone.get_color() == figures.BASELINE != mean.get_color()
 
 
-def test_training_accuracy_is_a_broken_line_beside_that_of_the_test(histories):
+def test_training_accuracy_is_a_dashed_line_beside_that_of_the_test(histories):
     for seed, value in zip(histories['KD'], (30.0, 50.0), strict=True):
         seed.train['top1'] = (STEPS, np.full(3, value))
     colors = figures.row_colors(list(histories), 'CE')
