@@ -24,6 +24,7 @@ from .compare_file import (
     RESULTS_FILE,
     Comparison,
     Run,
+    check_teacher,
     check_unchanged,
     has_trained,
     read_comparison,
@@ -74,12 +75,14 @@ def compare(
         poll: Seconds between two looks at the runs.
 
     Raises:
-        InputError: A folder holds a run of another config; nothing is trained then.
+        InputError: A folder holds a run of another config, or a teacher is not there; nothing is trained then.
         SystemExit: The process was told to stop; every run has saved its state.
     """
     for run in comparison.runs:
         check_unchanged(run)
     waiting = [run for run in comparison.runs if not (run.folder / RESULTS_FILE).is_file()]
+    for run in waiting:  # else each would fail by itself, one without a teacher when it has trained and is measured
+        check_teacher(run)
     display = display or Display(Console(file=sys.stderr), comparison.runs)
     running: list[Job] = []
     failed, stopped = {}, []

@@ -19,6 +19,7 @@ from mmengine.config import Config, ConfigDict
 from crld_zoo.config_files import find_config, read_config
 from crld_zoo.errors import InputError, UnknownNameError, nearest_names
 from crld_zoo.files import file_digest, write_atomically
+from crld_zoo.networks.sources import OWN, NetworkSpec, check_weights
 from crld_zoo.registry import DISTILLERS
 
 from .config import check_data, load_config, merge_options, prepare, teacher_of
@@ -205,6 +206,22 @@ def check_unchanged(run: Run) -> None:
             f'{run.folder} was measured against another teacher than {run.name} has now ({"; ".join(measured_with)}): '
             f'delete its {RESULTS_FILE} and it is measured again.'
         )
+
+
+def check_teacher(run: Run) -> None:
+    """See that the weights of the teacher that a run learns from, or is measured against, are there.
+
+    Raises:
+        MissingFileError: They are not.
+    """
+    teachers: Any = [run.teacher]
+    if isinstance(run.teacher, dict):
+        teachers += run.teacher.get('teachers') or ()
+    for teacher in teachers:
+        checkpoint = teacher.get('checkpoint') if isinstance(teacher, dict) else None
+        if checkpoint not in (None, OWN):
+            with _naming(run.row):
+                check_weights(NetworkSpec('the teacher', {}), checkpoint)
 
 
 def has_trained(run: Run) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -13,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from crld_zoo.engine.preemption import stopping_in_order
-from crld_zoo.errors import InputError
+from crld_zoo.errors import InputError, MissingFileError
 from crld_zoo.evaluation.functional import measure
 from crld_zoo.launch import compare_jobs, run_train
 from crld_zoo.launch.compare import compare, main, plan
-from crld_zoo.launch.compare_file import read_comparison, read_json, write_record
+from crld_zoo.launch.compare_file import check_teacher, read_comparison, read_json, write_record
 from crld_zoo.launch.compare_jobs import ClusterJobs, LocalProcesses
 from crld_zoo.launch.compare_run import images_per_second, run_one
 from crld_zoo.launch.student import load_student
@@ -39,7 +40,7 @@ def rows(tmp_path):
 
     def make(*names, seeds=(0,), epochs=2):
         path = tmp_path / 'mine.py'
-        shared = dict(cfg_options={'train_cfg.max_epochs': epochs})
+        shared = dict(cfg_options={'train_cfg.max_epochs': epochs, 'model.teacher.checkpoint': 'random'})
         path.write_text(f'seeds = {list(seeds)}\nshare = {shared}\nrows = {dict.fromkeys(names, KD)}\n')
         return path
 
@@ -157,6 +158,21 @@ def test_nothing_is_trained_where_a_run_is_of_another_config(fake, rows):
     with pytest.raises(InputError, match='train_cfg.max_epochs was 2 and is 3'):
         compare(changed, LocalProcesses(1), poll=0.05)
     assert not changed.runs[0].folder.exists()
+
+
+def test_a_teacher_that_is_not_there_is_missed_before_anything_is_trained(fake, tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text(
+        f"share = dict(cfg_options={{'model.teacher.checkpoint': 'no.pth'}})\nrows = dict(CE='{CE}', KD='{KD}')"
+    )
+    comparison = read(path)
+    with pytest.raises(MissingFileError, match="the row 'CE': no checkpoint 'no.pth'"):
+        compare(comparison, LocalProcesses(1), poll=0.05)
+    assert not comparison.work_dir.exists()
+    both = dict(comparison.runs[1].teacher, checkpoint='random')
+    ensemble = dict(type='TeacherEnsemble', teachers=[both, dict(both, checkpoint='none.pth')])
+    with pytest.raises(MissingFileError, match='none.pth'):
+        check_teacher(dataclasses.replace(comparison.runs[1], teacher=ensemble))
 
 
 def test_a_dry_run_trains_nothing(fake, rows, capsys):
