@@ -24,7 +24,7 @@ from crld_zoo.networks import Taps, build_network, count_classes
 from crld_zoo.networks.classifiers import LibraryNames, put_versions_in, take_versions_out
 from crld_zoo.networks.compilation import GRAPH_MODES, compiled
 from crld_zoo.registry import DISTILLERS, MODELS
-from crld_zoo.views import DrawnViews, SampleKeys, ViewPreprocessor, targets
+from crld_zoo.views import DrawnViews, SampleKeys, ViewPreprocessor, check_normalization, targets
 
 from .cache import TeacherCache
 from .graph import LossGraphs
@@ -96,6 +96,7 @@ class Distillation(BaseModel):
         if isinstance(data_preprocessor, dict):  # BaseModel would look it up among mmengine's where no scope is set
             data_preprocessor = MODELS.build(data_preprocessor)
         super().__init__(data_preprocessor=data_preprocessor)
+        _check_normalization(self.data_preprocessor)
         if student_forward not in ('separate', 'concat'):
             raise InputError(f"Distillation: student_forward must be 'separate' or 'concat', not {student_forward!r}.")
         with _random_stream('student'):
@@ -232,6 +233,7 @@ class Distillation(BaseModel):
         return graphs(batch) if graphs is not None and self.training else self.losses_of_tensors(batch)
 
     def _distill(self, student: dict, teacher: dict, target: Tensor) -> dict[str, Tensor]:
+        _check_target(student, target)
         with torch.autocast(target.device.type, enabled=False):
             losses = self.distiller(student, teacher, target)
         if target.dim() == 1 and self.distiller.trains_student:  # a curve beside the losses, of logits that are there
@@ -499,6 +501,28 @@ def _evaluating(network: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+def _check_target(student: Mapping[str, Prediction], target: Tensor) -> None:
+    for prediction in student.values():
+        rows, classes = prediction.logits.shape[:2]
+        if rows % max(len(target), 1):
+            raise InputError(f'the batch has {rows} images, but {len(target)} labels.')
+        if target.is_floating_point() and target.shape[1] != classes:
+            raise InputError(
+                f'the labels are probabilities of {target.shape[1]} classes, but the student has {classes} outputs.'
+            )
+
+
+def _check_normalization(preprocessor: nn.Module) -> None:
+    """Of any preprocessor that normalizes; the zoo's own has looked at it already."""
+    mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
+    if isinstance(mean, Tensor) and isinstance(std, Tensor):
+        values = (
+            tensor.flatten().expand(3).tolist() if tensor.numel() == 1 else tensor.flatten().tolist()
+            for tensor in (mean, std)
+        )
+        check_normalization(*values, type(preprocessor).__name__)
 
 
 def _build_student(student: str | dict | nn.Module) -> nn.Module:

@@ -66,6 +66,11 @@ def _form(labels: Tensor) -> str:
 
 def _stacked(samples: Sequence) -> Tensor:
     """The labels of mmpretrain's data samples: one row an image, as they are."""
+    if not all(hasattr(sample, 'get') for sample in samples):
+        raise InputError(
+            f'labels are one tensor or data samples, but they are a {type(samples).__name__} of '
+            f'{type(samples[0]).__name__}: make a tensor of them.'
+        )
     for name in ('gt_score', 'gt_label'):
         if any(name in sample for sample in samples):
             rows = [torch.as_tensor(sample.get(name, [])).reshape(-1) for sample in samples]

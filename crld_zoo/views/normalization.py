@@ -68,7 +68,9 @@ def check_normalization(mean: Sequence[float], std: Sequence[float], whose: str)
         raise InputError(f'mean={mean} and std={std} of {whose}: three numbers each, R, G, B')
     if not all(math.isfinite(value) for value in (*mean, *std)) or min(std) <= 0:
         raise InputError(f'mean={mean} and std={std} of {whose}: finite numbers, the std above zero')
-    if max(std) < 1:
-        raise InputError(
-            f'std={std} of {whose} is on the scale 0-1: mean and std are of pixels in 0-255, so multiply both by 255'
-        )
+    for name, values in (('std', std), ('mean', mean)):
+        if 0 < max(values) < 1:
+            raise InputError(
+                f'{name}={values} of {whose} is on the scale 0-1: mean and std are of pixels in 0-255, so multiply '
+                'both by 255'
+            )

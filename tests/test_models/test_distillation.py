@@ -285,6 +285,37 @@ def test_unknown_options_are_refused():
         build()(torch.zeros(1, 3, 16, 16), mode='train')
 
 
+@pytest.mark.parametrize(
+    ('target', 'says'),
+    [
+        (torch.tensor([0, 1, 2]), '2 images, but 3 labels'),
+        (torch.tensor([[0.5, 0.5], [1.0, 0.0]]), 'probabilities of 2 classes, but the student has 4 outputs'),
+    ],
+)
+def test_labels_fit_the_batch(target, says):
+    with pytest.raises(InputError, match=says):
+        build(teacher=None, distiller=dict(type='CrossEntropy')).loss(torch.randn(2, 3, 16, 16), target)
+
+
+@pytest.mark.parametrize(
+    ('mean', 'std', 'says'),
+    [
+        ([0.5] * 3, [0.25] * 3, 'std=.* of ClsDataPreprocessor is on the scale 0-1'),
+        ([0.5] * 3, [60.0] * 3, 'mean=.* of ClsDataPreprocessor is on the scale 0-1'),
+        ([120.0], [0.25], 'std=.* is on the scale 0-1'),
+        ([120.0] * 3, [60.0, 0.0, 60.0], 'the std above zero'),
+    ],
+)
+def test_a_preprocessor_of_others_normalizes_pixels_too(mean, std, says):
+    with pytest.raises(InputError, match=says):
+        build(data_preprocessor=dict(type='ClsDataPreprocessor', mean=mean, std=std))
+
+
+@pytest.mark.parametrize('normalization', [{}, dict(mean=[127.5], std=[127.5]), dict(mean=[0.0] * 3, std=[1.0] * 3)])
+def test_a_preprocessor_of_others_may_normalize_otherwise(normalization):
+    build(data_preprocessor=dict(type='ClsDataPreprocessor', **normalization))
+
+
 def test_views_of_other_sizes_and_lengths_run_by_themselves():
     model = build(distiller=_Recorder()).eval()
     inputs = dict(weak=torch.randn(2, 3, 16, 16), strong=torch.randn(6, 3, 8, 8))

@@ -111,9 +111,37 @@ def test_a_head_with_several_outputs_is_refused():
         build_network(dict(type='ImageClassifier', backbone=backbone, head=head))
 
 
-def test_a_network_for_gray_images_is_refused():
-    with pytest.raises(InputError, match='in_channels=3'):
-        build_network(classifier(backbone=dict(type='CIFARResNet', depth=8, in_channels=1)))
+class TwoOutputs(nn.Sequential):
+    def forward(self, images):
+        logits = super().forward(images)
+        return (logits, logits) if self.training else logits
+
+
+def test_a_network_with_further_outputs_while_it_trains_is_no_student():
+    network = TwoOutputs(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 4)).eval()
+    with pytest.raises(InputError, match='TwoOutputs gives a tuple of 2 while it trains'):
+        build_network(network)
+    assert not network.training
+    levit = dict(
+        type='ImageClassifier',
+        backbone=dict(type='LeViT', arch='128s', img_size=224),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LeViTClsHead', num_classes=3, in_channels=384),
+    )
+    with pytest.raises(InputError, match='cannot be trained .* take it as a teacher'):
+        build_network(levit)
+    assert Teacher(levit, 'random')(torch.zeros(2, 3, 224, 224)).shape == (2, 3)
+
+
+@pytest.mark.parametrize('channels', [1, 2, 4])
+def test_a_network_for_images_of_other_channels_is_refused(channels):
+    with pytest.raises(InputError, match=rf'images of {channels} channels?; .* in_channels=3'):
+        build_network(classifier(backbone=dict(type='CIFARResNet', depth=8, in_channels=channels)))
+
+
+def test_a_size_that_a_network_does_not_take_is_not_logged_as_an_error(caplog):
+    build_network(nn.Sequential(nn.Flatten(), nn.Linear(3 * 48 * 48, 2)))
+    assert not caplog.records
 
 
 def test_looking_at_the_output_changes_nothing():

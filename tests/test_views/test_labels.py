@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from mmpretrain.structures import DataSample
@@ -56,6 +57,8 @@ def test_mixed_labels():
         (torch.tensor([0, -100]), 'label -100 is no class'),
         (torch.tensor([-1, -2]), 'label -2 is no class'),
         (samples(3, -100), 'label -100 is no class'),
+        ([0, 2], 'they are a list of int: make a tensor'),
+        (np.array([0, 2]), 'they are a ndarray of int64: make a tensor'),
     ],
 )
 @pytest.mark.parametrize('unlabeled', [False, True])

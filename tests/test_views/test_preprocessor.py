@@ -200,6 +200,8 @@ def test_other_batches_are_refused(inputs, training, message):
             [0.229, 0.224, 0.225],
             'of ViewPreprocessor is on the scale 0-1: .* multiply both by 255',
         ),
+        (MEAN, [0.229, 0.224, 0.225], r'std=.* is on the scale 0-1'),
+        ([0.485, 0.456, 0.406], [58.0] * 3, r'mean=.* is on the scale 0-1'),
     ],
 )
 def test_impossible_normalization_is_refused(mean, std, message):

@@ -26,9 +26,10 @@ Another source is a function ``(name, num_classes) -> NetworkSpec`` put into :da
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -118,6 +119,7 @@ def build_network(
         return _pruned(spec, dict(model=init_from) if isinstance(init_from, str) else init_from, head)
     checkpoint = checkpoint or (OWN if spec.wanted else RANDOM)
     network = build_from_spec(spec, checkpoint, head=head, prefix=prefix, trust_pickle=trust_pickle)
+    _check_training(network, spec)
     if getattr(network, 'num_classes', None) == 2 and _add_zero in network._forward_hooks.values():
         raise InputError(f'{spec.name} has one output: a student of two classes needs two, num_classes=2')
     return network
@@ -281,11 +283,13 @@ def _load_parts(network: BaseClassifier, spec: NetworkSpec, trust_pickle: bool) 
 def _checked(network: nn.Module, spec: NetworkSpec) -> nn.Module:
     """The network, if it takes three channels and gives logits."""
     stem = next((module for module in network.modules() if isinstance(module, nn.Conv2d)), None)
-    if stem is not None and stem.in_channels == 1:
+    channels = 3 if stem is None else stem.in_channels
+    given = None if channels == 1 else _output(network, spec.size)
+    if given is None and channels != 3:
         raise InputError(
-            f'{spec.name} takes images of one channel; images here have three: build it with in_channels=3'
+            f'{spec.name} takes images of {channels} channel{"s" * (channels > 1)}; images here have three: build it '
+            'with in_channels=3'
         )
-    given = _output(network, spec.size)
     dims = 4 if getattr(network, 'is_dense', False) else 2
     if given is not None and not (isinstance(given, Tensor) and given.dim() == dims):
         shape = tuple(given.shape) if isinstance(given, Tensor) else f'{type(given).__name__} of {len(given)}'
@@ -298,18 +302,52 @@ def _checked(network: nn.Module, spec: NetworkSpec) -> nn.Module:
     return network
 
 
-def _output(network: nn.Module, size: int | None):
-    """What the network gives for two images, by shapes alone; None where that cannot be found."""
+def _check_training(network: nn.Module, spec: NetworkSpec) -> None:
+    """See that a student gives logits while it trains too: some have further outputs then, or refuse to be trained."""
+    try:
+        given = _output(network, spec.size, training=True)
+    except NotImplementedError as error:
+        raise InputError(
+            f'{spec.name} cannot be trained ({error}): take it as a teacher, or take another head'
+        ) from error
+    if given is not None and not isinstance(given, Tensor):
+        raise InputError(
+            f'{spec.name} gives a {type(given).__name__} of {len(given)} while it trains: a student gives one tensor '
+            'of logits (N, K); switch its further outputs off (aux_logits=False), or take another head'
+        )
+
+
+def _output(network: nn.Module, size: int | None, training: bool = False):
+    """What the network gives for two images, by shapes alone; None where that cannot be found.
+
+    Raises:
+        NotImplementedError: It refuses to be trained.
+    """
     mode = FakeTensorMode()
     with FakeCopyMode(mode):
-        shapes = copy.deepcopy(network).eval()
-    with mode, torch.no_grad():
+        shapes = copy.deepcopy(network).train(training)
+    with mode, torch.no_grad(), _without_log_of_fake_tensors():
         for side in [size] if size else _USUAL_SIZES:
             try:
                 return shapes(torch.empty(2, 3, side, side))
+            except NotImplementedError:
+                if training:
+                    raise
             except Exception:
                 continue
     return None
+
+
+@contextlib.contextmanager
+def _without_log_of_fake_tensors() -> Iterator[None]:
+    """A size that a network does not take is no error here, but PyTorch logs it as one, with a traceback."""
+    logger = logging.getLogger('torch._subclasses.fake_tensor')
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def count_classes(network: nn.Module) -> int:
