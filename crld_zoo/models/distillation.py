@@ -518,11 +518,8 @@ def _check_normalization(preprocessor: nn.Module) -> None:
     """Of any preprocessor that normalizes; the zoo's own has looked at it already."""
     mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
     if isinstance(mean, Tensor) and isinstance(std, Tensor):
-        values = (
-            tensor.flatten().expand(3).tolist() if tensor.numel() == 1 else tensor.flatten().tolist()
-            for tensor in (mean, std)
-        )
-        check_normalization(*values, type(preprocessor).__name__)
+        means, stds = (values.flatten().expand(max(3, values.numel())).tolist() for values in (mean, std))
+        check_normalization(means, stds, type(preprocessor).__name__)
 
 
 def _build_student(student: str | dict | nn.Module) -> nn.Module:
