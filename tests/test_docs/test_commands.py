@@ -12,7 +12,7 @@ import re
 
 import pytest
 
-from crld_zoo.config_files import find_config
+from crld_zoo.config_files import find_config, read_config
 from crld_zoo.launch import load_config
 from crld_zoo.launch.cli import COMMANDS
 from crld_zoo.registry import DISTILLERS
@@ -57,6 +57,8 @@ def check(module: str, arguments: list[str], monkeypatch) -> None:
     configs = getattr(taken, 'configs', [getattr(taken, 'config', None)])
     for config in filter(None, configs):
         path = find_config(config if str(config).startswith('crld_zoo::') else ROOT / config)
+        if getattr(taken, 'against', None) is not None:  # a compare file, whose options are those of its recipes
+            path = find_config(read_config(path).rows[taken.against])
         cfg = load_config(path, None, taken.cfg_options)
         DISTILLERS.build(cfg.model.distiller)
 
