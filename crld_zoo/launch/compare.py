@@ -301,7 +301,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _printer(comparison: Comparison, form: str) -> Callable[[list[dict]], None]:
     def show(results: list[dict]) -> None:
-        width = Console().width if sys.stdout.isatty() else 200
+        width = Console().width if sys.stdout.isatty() else 300  # a file has no edge to wrap at
         print(format_table(results, form, comparison.reference, width), flush=True)
 
     return show

@@ -110,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         reasons = [f'{name} ({reason})' for name, reason in outcome.failed.items()]
         reasons += [f'{run.name} (told to stop)' for run in outcome.stopped]
         raise InputError(f'{len(reasons)} of {len(comparison.runs)} runs failed: {"; ".join(reasons)}')
-    width = Console().width if sys.stdout.isatty() else 200
+    width = Console().width if sys.stdout.isatty() else 300  # a file has no edge to wrap at
     measured = short_results()
     print(format_table(outcome.results, 'text', comparison.reference, width))
     print(_READ.format(seeds=len({run.seed for run in comparison.runs}), elsewhere=_elsewhere(measured)))
