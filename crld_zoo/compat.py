@@ -108,6 +108,11 @@ def _silence_mmcv_lite() -> None:
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
 
 
+def _silence_distilled_head() -> None:
+    """mmpretrain 1.2.0 warns that it cannot train a distilled DeiT, whose loss is here the distiller's."""
+    warnings.filterwarnings('ignore', message='MMPretrain cannot train the distilled version DeiT')
+
+
 @register_backend('local', force=True, prefixes='')
 class AtomicBackend(LocalBackend):
     """mmengine 0.10.7 writes files in place, so that a kill or a full disk leaves half of one under its name.
@@ -159,4 +164,5 @@ _mend_torchvision_operators()
 _allow_mmengine_checkpoints()
 _skip_multimodal_models()
 _silence_mmcv_lite()
+_silence_distilled_head()
 _find_own_configs()

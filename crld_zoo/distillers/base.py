@@ -218,12 +218,16 @@ class Distiller(nn.Module, ABC):
         """Whether it does anything in ``'setup'``, ``'connect'`` or ``'observe'``."""
         return getattr(type(self), method) is not getattr(Distiller, method)
 
+    def label_logits(self, student: Prediction) -> Tensor:
+        """The logits that the labels judge: the student's, unless it has a head of its own for them."""
+        return student.logits
+
     def label_loss(self, student: Predictions, target: Tensor) -> Tensor:
         """Weighted cross-entropy with the labels, summed over the views, averaged over the labeled samples."""
         views = self.student_views if self.label_views is None else self.label_views
         options: dict[str, Any] = dict(label_smoothing=self.label_smoothing, class_weight=self.class_weight)
         loss = functools.partial(binary_cross_entropy, threshold=self.bce_threshold) if self.bce else cross_entropy
-        losses = (labeled_mean(loss(student[view].logits, target, **options), target) for view in views)
+        losses = (labeled_mean(loss(self.label_logits(student[view]), target, **options), target) for view in views)
         return self.ce_weight * functools.reduce(torch.add, losses)
 
 
@@ -398,6 +402,9 @@ class Decorator(Distiller):
     @property
     def teacher_taps(self) -> tuple[str, ...]:
         return self.distiller.teacher_taps
+
+    def label_logits(self, student: Prediction) -> Tensor:
+        return self.distiller.label_logits(student)
 
     def transform(self, student: Predictions, teacher: Predictions) -> tuple[Predictions, Predictions]:
         """The predictions as the held distiller sees them; here as they are."""

@@ -11,6 +11,9 @@
 ``'embedding'``        what enters the linear layer whose output the logits are, ``(N, C)``
 ``'class_maps'``       that layer at each position of the last map, ``(N, K, h, w)``: their mean is the logits;
                        ``'class_maps:nobias'`` leaves its bias out
+``'class_head'``       where the logits are the mean of two linear layers, the output of the first, that of the class
+                       token, ``(N, K)``
+``'dist_head'``        the output of the second, that of the distillation token
 ``'layer2.0'``         the output of a module, by its path in the network; the first tensor, where it gives several
 ``'layer2.0:input'``   the first input of a module
 =====================  ================================================================================================
@@ -35,6 +38,7 @@ from crld_zoo.errors import InputError, UnknownNameError, nearest_names
 
 _STAGE = re.compile(r'stage(\d+)(:pre)?')
 _MOST_STAGES = 4
+_HEADS = ('class_head', 'dist_head')
 _OWN_STAGES = re.compile(r'(?:.*\.)?(?:(?:layer|stage)_?[1-4]|(?:stages|levels)\.[0-3])')
 """Paths of modules that a library itself calls stages; only if there are no more than four of a kind side by side."""
 
@@ -264,6 +268,8 @@ class _Probe:
             return self._before_activation(call) if stage[2] else self._as_map(call.path, 'output')
         if name == 'embedding':
             return _Source(self.classifier().path, 'input')
+        if name in _HEADS:
+            return _Source(self.heads()[_HEADS.index(name)].path, 'output')
         if name in ('last_map', 'class_maps', 'class_maps:nobias'):
             return self._last_map()
         path, _, side = name.partition(':')
@@ -291,6 +297,20 @@ class _Probe:
             f'the logits of {_title(self.network)} are not the output of one linear layer, so it has no embedding and '
             "no class maps: tap a module by its path, or its input by '<path>:input'"
         )
+
+    def heads(self) -> list[_Call]:
+        """The two linear layers whose mean the logits are, in the order in which they run."""
+        heads = [
+            call
+            for call in self.calls
+            if isinstance(call.module, nn.Linear) and call.output is not None and call.output.shape == self.logits.shape
+        ][-2:]
+        if len(heads) < 2 or not _close((heads[0].output + heads[1].output) / 2, self.logits):
+            raise InputError(
+                f'the logits of {_title(self.network)} are not the mean of two linear layers, so it has no '
+                'distillation token: take a student with one, timm::deit_tiny_distilled_patch16_224 say'
+            )
+        return heads
 
     def _last_map(self) -> _Source:
         linear = self.classifier()
@@ -360,7 +380,7 @@ class _Probe:
     def _unknown(self, name: str) -> str:
         stages = [f'stage{number}' for number in range(1, len(self.stages) + 1)]
         near = nearest_names(
-            name, [*self._by_path, *stages, 'embedding', 'last_map', 'class_maps', 'class_maps:nobias']
+            name, [*self._by_path, *stages, 'embedding', 'last_map', 'class_maps', 'class_maps:nobias', *_HEADS]
         )
         return (
             f"{_title(self.network)} has no tap '{name}' ({near}); it has "

@@ -269,7 +269,7 @@ OTHERS_PUBLISHED = dict(
     tf_nkd_shuv2_imagenet=69.93,
     tf_nkd_r50_imagenet=76.93,
     **{'kd+sdd_r32x4_r8x4_cifar100': 75.59, 'tf_nkd_swin-t_imagenet': 81.48, 'nkd_deit3-s_deit-t_imagenet': 76.68},
-    **{'kd_bit-r152x2_bit-r50_imagenet': 82.8},
+    **{'kd_bit-r152x2_bit-r50_imagenet': 82.8, 'deit_regnety-16gf_deit-t_imagenet': 74.5},
     **{'uskd_regnetx-1.6gf_imagenet': 77.30, 'uskd_swin-t_imagenet': 81.49, 'uskd_deit-t_imagenet': 74.97},
 )
 SLOW_STUDENTS = ('mbv2', 'shuv1', 'shuv2')

@@ -43,6 +43,7 @@ NETWORKS = {
     'dl3-r101': 'deeplabv3_resnet101',
     'lraspp-mbv3': 'lraspp_mobilenet_v3_large',
     'bit-r152x2': 'resnetv2_152x2_bit',
+    'regnety-16gf': 'regnety_160',
     'regnetx-1.6gf': 'regnetx-1.6gf',
     'r56-300e': 'resnet56',
     't2t-7': 't2t_vit',

@@ -27,6 +27,7 @@ from .recipes import LEAVES, load
 LIGHTER = {  # of the same family and input; the real ones have about 200 to 300 million weights
     'timm::vit_large_patch16_384': 'timm::vit_tiny_patch16_384',
     'swin-large_in21k-pre-3rdparty_in1k': 'swin-tiny_16xb64_in1k',
+    'timm::regnety_160.deit_in1k': 'timm::regnety_002',
     'timm::resnetv2_152x2_bit.goog_teacher_in21k_ft_in1k': 'timm::resnetv2_50x1_bit',
 }
 FIXED_SIZE = ('deit', 'swin', 't2t', 'pit', 'pvt')  # networks that take images of 224 pixels and no others
