@@ -316,6 +316,21 @@ def test_a_preprocessor_of_others_may_normalize_otherwise(normalization):
     build(data_preprocessor=dict(type='ClsDataPreprocessor', **normalization))
 
 
+def test_the_student_sees_a_smaller_view_than_its_teacher():
+    held = [dict(type=method, student_view='small') for method in ('KD', 'AT', 'SP')]
+    views = dict(weak=[], small=[dict(type='Resize', size=8)])
+    model = build(dict(type='Sum', distillers=held), data_preprocessor=dict(SIZED, views=views)).train()
+    seen = {}
+    for name in ('student', 'teacher'):
+        network = model.student if name == 'student' else model.teacher.network
+        network.backbone.register_forward_pre_hook(lambda _, args, name=name: seen.update({name: args[0].shape[2:]}))
+    batch = two_views()
+    losses = model(**model.data_preprocessor(dict(batch, inputs=batch['inputs'][0]), True), mode='loss')
+    assert seen == dict(student=(8, 8), teacher=(16, 16))
+    assert {name for name in losses if 'loss' in name} == {'loss_ce', 'loss_kd', 'loss_at', 'loss_sp'}
+    assert all(loss > 0 for name, loss in losses.items() if 'loss' in name)
+
+
 def test_views_of_other_sizes_and_lengths_run_by_themselves():
     model = build(distiller=_Recorder()).eval()
     inputs = dict(weak=torch.randn(2, 3, 16, 16), strong=torch.randn(6, 3, 8, 8))
