@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmengine.hooks
 
+from crld_zoo.networks.classifiers import LibraryNames, put_versions_in
 from crld_zoo.registry import HOOKS
 
 
@@ -14,6 +15,19 @@ class EMAHook(mmengine.hooks.EMAHook):
     MMEngine pairs them by their order, which the parameters and buffers of a distiller, whom the average lacks, would
     shift.
     """
+
+    def before_run(self, runner) -> None:
+        """Make the average, which loads the versions of its modules too."""
+        super().before_run(runner)
+        self.ema_model._register_load_state_dict_pre_hook(self._name_versions)
+
+    def _name_versions(self, state_dict: dict, *_) -> None:
+        """As the model does where it is loaded by itself: PyTorch shows the versions to the outermost module alone."""
+        versions, student = getattr(state_dict, '_metadata', None), getattr(self.src_model, 'student', None)
+        if student is not None:
+            put_versions_in(versions, 'module.', 'student')
+        if isinstance(student, LibraryNames):
+            put_versions_in(versions, 'module.student.', 'model')
 
     def _swap_ema_parameters(self) -> None:
         averaged = self.ema_model.module

@@ -518,7 +518,7 @@ def _check_normalization(preprocessor: nn.Module) -> None:
     """Of any preprocessor that normalizes; the zoo's own has looked at it already."""
     mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
     if isinstance(mean, Tensor) and isinstance(std, Tensor):
-        means, stds = (values.flatten().expand(max(3, values.numel())).tolist() for values in (mean, std))
+        means, stds = (values.flatten().tolist() * (3 if values.numel() == 1 else 1) for values in (mean, std))
         check_normalization(means, stds, type(preprocessor).__name__)
 
 

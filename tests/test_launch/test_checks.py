@@ -183,6 +183,15 @@ def test_a_student_has_an_output_for_every_class(config):
     assert 'the student has 5 outputs for the 3 classes' in file.read_text()
 
 
+def test_an_average_resumes_with_the_versions_of_its_modules(config):
+    config.write_text(CONFIG.format(outputs=3).replace('crld_zoo::resnet8', 'torchvision::mnasnet0_5'))
+    options = {'custom_hooks': [dict(type='EMAHook', momentum=0.1)], 'optim_wrapper.optimizer.lr': 0.0}
+    run_train(config, cfg_options=options)
+    run_train(config, resume=True, cfg_options={**options, 'train_cfg.max_epochs': 2})
+    content = torch.load('work_dirs/tree/epoch_2.pth', weights_only=True)
+    assert content['ema_state_dict']['steps'] == 4
+
+
 @pytest.mark.parametrize('layout', ['plain', 'checkpoint', 'model'])
 def test_training_starts_from_weights_of_any_layout(config, layout):
     torch.manual_seed(1)
