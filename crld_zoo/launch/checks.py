@@ -11,6 +11,7 @@ from types import MappingProxyType
 import numpy as np
 import torch
 from mmengine.dataset import InfiniteSampler
+from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
@@ -48,6 +49,9 @@ def check_run(runner: Runner, splits: Sequence[str], checkpoint: str | Path | No
     for place, names, of_library in _of_weights(model) if splits != ['test'] else ():
         (by_library if of_library else named)[place] = names
     check_classes(named, by_library, allow=runner.cfg.get('allow_other_classes', False))
+    for split in loaders:
+        if split != 'train':
+            _check_metrics(getattr(runner, f'{split}_loop').evaluator, split, len(named[f'{split}_dataloader'] or ()))
     if hasattr(model, 'student'):
         _check_outputs(model.student, named, loaders)
         if 'train' in loaders:
@@ -139,6 +143,19 @@ def _check_outputs(student: nn.Module, named: Mapping, loaders: Mapping) -> None
                 logger='current',
                 level=logging.WARNING,
             )
+
+
+def _check_metrics(evaluator: Evaluator, split: str, count: int) -> None:
+    """See that metrics of other libraries can count the classes, which they find out after an epoch, or never."""
+    for metric in evaluator.metrics if count else ():
+        name, topk, classes = type(metric).__name__, getattr(metric, 'topk', None), getattr(metric, 'num_classes', None)
+        highest = max(topk) if isinstance(topk, list | tuple) and topk else topk
+        if isinstance(highest, int) and highest > count:
+            raise InputError(
+                f'{name} of {split}_evaluator: topk={highest} is more than the {count} classes of its data.'
+            )
+        if isinstance(classes, int) and classes < count:
+            raise InputError(f'{name} of {split}_evaluator: num_classes={classes}, but its data have {count} classes.')
 
 
 def _highest_label(loader: DataLoader) -> int:

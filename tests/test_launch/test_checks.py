@@ -183,6 +183,18 @@ def test_a_student_has_an_output_for_every_class(config):
     assert 'the student has 5 outputs for the 3 classes' in file.read_text()
 
 
+@pytest.mark.parametrize(
+    ('metric', 'says'),
+    [
+        (dict(type='mmpretrain.Accuracy', topk=(1, 5)), 'Accuracy of val_evaluator: topk=5 is more than the 3 classes'),
+        (dict(type='ConfusionMatrix', num_classes=2), 'ConfusionMatrix of val_evaluator: num_classes=2, but'),
+    ],
+)
+def test_metrics_of_others_can_count_the_classes(config, metric, says):
+    with pytest.raises(InputError, match=says):
+        run_train(config, cfg_options={'val_evaluator': dict(_delete_=True, **metric)})
+
+
 def test_an_average_resumes_with_the_versions_of_its_modules(config):
     config.write_text(CONFIG.format(outputs=3).replace('crld_zoo::resnet8', 'torchvision::mnasnet0_5'))
     options = {'custom_hooks': [dict(type='EMAHook', momentum=0.1)], 'optim_wrapper.optimizer.lr': 0.0}
