@@ -195,6 +195,12 @@ def test_the_page_has_every_figure(tmp_path, monkeypatch):
         assert line in text.splitlines(), line
 
 
+def test_the_cpu_has_done_the_same_training():
+    record = json.loads(gpu.ON_CPU.read_text())
+    assert {name: record[name] for name in gpu.SHORT} == gpu.SHORT
+    assert 1 < record['top1'] < 100
+
+
 def test_ways():
     options = in_way(Options('recipe.py'), 'tf32+graph+compile')
     assert not options.amp and options.tf32
