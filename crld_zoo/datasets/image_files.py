@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.dist import get_local_size, is_main_process
+from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from PIL import Image, ImageOps
 from rich.progress import track
@@ -200,7 +200,8 @@ def _check_classes(labels: np.ndarray, classes: Sequence[str], where: str) -> No
 
 
 def _check_memory(count: int, size: int) -> None:
-    processes = get_local_size()
+    # Launchers say it; MMEngine's get_local_size needs a group that nobody makes.
+    processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
     needed, available = count * 3 * size * size * processes, available_memory()
     if available is not None and needed > available:
         each = f' for {processes} processes on this machine' if processes > 1 else ''

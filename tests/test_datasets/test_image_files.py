@@ -211,7 +211,7 @@ def test_more_than_the_memory_holds(tree, monkeypatch):
         'available: .*ImageNet or CustomDataset and a pipeline',
     ):
         ImageFolder(tree, 12000)
-    monkeypatch.setattr(image_files, 'get_local_size', lambda: 8)
+    monkeypatch.setenv('LOCAL_WORLD_SIZE', '8')
     with pytest.raises(InputError, match='need 4.5 GiB for 8 processes on this machine'):
         ImageFolder(tree, 4096)
 
