@@ -70,11 +70,15 @@ def record_operators(function, arguments: tuple, allow_unused_input: bool):
 
 def build(distiller: dict, graph: bool = True, **options):
     torch.manual_seed(0)
-    network = dict(model='crld_zoo::resnet8', num_classes=CLASSES)
+    network = student = dict(model='crld_zoo::resnet8', num_classes=CLASSES)
+    if distiller['type'] == 'SimKD':
+        student = dict(network, head=HEAD)
+    elif own := said(distiller['type'], 'STUDENT', None):
+        student = own((4, 4, 8, 8), CLASSES)
     model = MODELS.build(
         dict(
             type='Distillation',
-            student=dict(**network, **({'head': HEAD} if distiller['type'] == 'SimKD' else {})),
+            student=student,
             teacher=dict(**network, checkpoint='random'),
             distiller=copy.deepcopy(distiller),
             **{'data_preprocessor': PREPROCESSOR, 'graph': graph, **options},
