@@ -215,7 +215,12 @@ def time_methods(args: argparse.Namespace, machine: dict, console: Console) -> N
         raise UnknownNameError(f"--against: there is no row '{args.against}' ({nearest_names(args.against, runs)}).")
     if len(runs) < 2:
         raise InputError(f"--rows: there is nothing to hold against '{args.against}'.")
-    records = []
+    records: list[dict] = []
+
+    def save() -> None:
+        if args.json is not None:
+            write_json(args.json, dict(machine=machine, options=asked(args), against=args.against, rows=records))
+
     with tempfile.TemporaryDirectory() as folder:
         rows = {}
         for number, (name, run) in enumerate(runs.items()):
@@ -226,12 +231,10 @@ def time_methods(args: argparse.Namespace, machine: dict, console: Console) -> N
             record = dict(row=name, recipe=runs[name].recipe, **cost.to_dict())
             console.print(row_line(record), highlight=False, markup=False)
             records.append(record)
-            if args.json is not None:
-                write_json(args.json, dict(machine=machine, options=asked(args), against=args.against, rows=records))
+            save()
     order = list(runs)
     records.sort(key=lambda record: order.index(record['row']))
-    if args.json is not None:
-        write_json(args.json, dict(machine=machine, options=asked(args), against=args.against, rows=records))
+    save()
     console.print('', rows_table(records, args.against, args.table))
 
 

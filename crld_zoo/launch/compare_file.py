@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+import functools
 import hashlib
 import json
 import os
@@ -239,7 +240,7 @@ def write_record(run: Run) -> None:
         teacher=run.teacher,
         seconds=(read_record(run.folder) or {}).get('seconds', 0.0),
         config=flat_config(run.config.to_dict()),
-        files={path: file_digest(path) for path in {*_files_of(run.config.model), *_files_of(run.teacher)}},
+        files={path: _digest(path) for path in {*_files_of(run.config.model), *_files_of(run.teacher)}},
     )
     write_json(record, run.folder / RUN_RECORD)
 
@@ -254,9 +255,20 @@ def _files_of(config) -> Iterator[str]:
             yield from _files_of(part)
 
 
+def _digest(path: str) -> str:
+    """A digest of a file or folder, made once for all runs that name it, as long as nobody writes it again."""
+    parts = sorted(Path(path).iterdir()) if os.path.isdir(path) else [path]
+    return _digest_at(path, tuple((str(part), os.stat(part).st_size, os.stat(part).st_mtime_ns) for part in parts))
+
+
+@functools.cache
+def _digest_at(path: str, stamp: tuple) -> str:
+    return file_digest(path)
+
+
 def _changed(then: Mapping[str, str], config) -> list[str]:
     """A clause for each file that a config names whose content is another than it was."""
-    now = {path: file_digest(path) for path in _files_of(config) if path in then}
+    now = {path: _digest(path) for path in _files_of(config) if path in then}
     return [f'the file {path} was {then[path][:8]}… and is {now[path][:8]}…' for path in now if now[path] != then[path]]
 
 
