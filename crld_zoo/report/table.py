@@ -26,6 +26,8 @@ COSTS = ('seconds', 'images_per_second', 'parameters', 'flops')
 LOSSES = ('loss_first', 'loss_last')
 """The whole training loss, in the first and in the last entry of the logs."""
 
+_NUMBERS = [*(f'{kind}_{measure}' for kind in KINDS for measure in MEASURES), *LOSSES, *COSTS]
+
 
 class Summary(NamedTuple):
     """One row over its seeds.
@@ -64,11 +66,10 @@ def summarize(results: Sequence[Mapping], reference: Mapping[str, str] | None = 
         if result['seed'] in of_row:
             raise InputError(f"there are two results of the row '{result['row']}' with the seed {result['seed']}.")
         of_row[result['seed']] = result
-    names = [f'{kind}_{measure}' for kind in KINDS for measure in MEASURES] + [*LOSSES, *COSTS]
     summaries = []
     for row, runs in by_row.items():
         values, differences = {}, {}
-        for name in names:
+        for name in _NUMBERS:
             numbers = _numbers(runs, name)
             if numbers:
                 values[name] = mean_and_deviation(list(numbers.values()))
@@ -235,15 +236,14 @@ _ESCAPES = str.maketrans(
 
 def _csv(results: Sequence[Mapping], reference: Mapping[str, str], width: int) -> str:
     """Every number in its own column and unit, the best epoch's too."""
-    names = [f'{kind}_{measure}' for kind in KINDS for measure in MEASURES] + [*LOSSES, *COSTS]
-    titles = ['row', 'seeds', *(f'{name}_{part}' for name in names for part in ('mean', 'std'))]
+    titles = ['row', 'seeds', *(f'{name}_{part}' for name in _NUMBERS for part in ('mean', 'std'))]
     differences = [f'{kind}_top1' for kind in KINDS]
     titles += ['reference', *(f'{name}_difference{part}' for name in differences for part in ('', '_margin', '_seeds'))]
     file = io.StringIO()
     writer = csv.writer(file, lineterminator='\n')
     writer.writerow(titles)
     for summary in summarize(results, reference):
-        numbers = [number for name in names for number in summary.values.get(name, (None, None))]
+        numbers = [number for name in _NUMBERS for number in summary.values.get(name, (None, None))]
         paired = [number for name in differences for number in summary.differences.get(name, (None, None, None))]
         writer.writerow([summary.row, summary.seeds, *numbers, reference.get(summary.row), *paired])
     return file.getvalue().rstrip('\n')
