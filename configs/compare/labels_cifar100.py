@@ -1,12 +1,15 @@
 """Few labels: the headline rows for ResNet56 -> ResNet8 with 5, 10, 25 and 50 % of the labels of CIFAR-100.
 
-Teacher and paths are those of ``short_cifar100.py``. "alone" trains on the images whose labels are kept, "unlabeled" on
-all 50,000, the others without label: what the teacher says of them counts, the cross-entropy is of the labeled ones.
-CE has no use for images without label, so it has no such row; each row is held against CE of its share of labels.
+Teacher and paths are those of ``short_cifar100.py``. "KD 10%" trains on the images whose labels are kept, "unlabeled"
+on all 50,000, the others without label: what the teacher says of them counts, the cross-entropy is of the labeled ones.
+"unlabeled" shuffles them all; "unlabeled, share" has the same number of labeled images in every batch: a quarter, or as
+many as there are. CE has no use for images without label, so it has no such row; each row is held against CE of its
+share of labels.
 
-Every run sees 200,000 images (short_cifar100: 160,000): 80, 40, 16 and 8 epochs of the labeled images, or 4 epochs of
-all. The learning rate falls to a tenth after 5, 6 and 7 eighths of them, and DKD's warm-up is a twelfth, as 20 epochs
-are of 240. Which labels are kept does not depend on the seed.
+Every run sees 200,000 images at most (short_cifar100: 160,000): 80, 40, 16 and 8 epochs of the labeled images, or 4 of
+all. An epoch of "share" is one pass over the unlabeled images; of 5 and 10 % it takes 3, which are 180,000 images. The
+learning rate falls to a tenth after 5, 6 and 7 eighths, and DKD's warm-up is a twelfth, as 20 epochs are of 240. Which
+labels are kept does not depend on the seed.
 
 python tools/compare.py configs/compare/labels_cifar100.py --jobs 2
 """
@@ -32,23 +35,30 @@ methods = {
 }
 rows, reference = {}, {}
 for percent, epochs_alone in ((5, 80), (10, 40), (25, 16), (50, 8)):
-    for others, epochs in (('alone', epochs_alone), ('unlabeled', 4)):
-        steps = epochs * (percent * 500 // 64 + 1 if others == 'alone' else 782)
+    share_labeled = max(0.25, percent / 100)
+    steps_share = (50000 - percent * 500) / (64 - 64 * share_labeled)
+    for others, steps, epochs in (
+        ('', percent * 500 // 64 + 1, epochs_alone),
+        (' unlabeled', 782, 4),
+        (' unlabeled, share', int(steps_share) + 1, int(200000 // (64 * steps_share))),
+    ):
         for method, (recipe, warmup) in methods.items():
-            if method == 'CE' and others == 'unlabeled':
+            if method == 'CE' and others:
                 continue
-            name = f'{method} {percent}%' + (' unlabeled' if others == 'unlabeled' else '')
             options = {
                 'train_dataloader.dataset.fraction': percent / 100,
-                'train_dataloader.dataset.others': 'drop' if others == 'alone' else others,
+                'train_dataloader.dataset.others': 'unlabeled' if others else 'drop',
                 'train_cfg.max_epochs': epochs,
                 'train_cfg.val_interval': max(1, epochs // 8),
                 'param_scheduler.by_epoch': False,
-                'param_scheduler.milestones': [steps * eighths // 8 for eighths in (5, 6, 7)],
+                'param_scheduler.milestones': [epochs * steps * eighths // 8 for eighths in (5, 6, 7)],
                 'default_hooks.checkpoint.interval': max(1, epochs // 8),
             }
+            if others.endswith('share'):
+                options['train_dataloader.batch_sampler'] = dict(type='LabeledShareBatchSampler', share=share_labeled)
             if warmup is not None:
                 options[warmup] = epochs / 12
+            name = f'{method} {percent}%{others}'
             rows[name] = dict(recipe=f'crld_zoo::{recipe}', cfg_options=options)
             if method != 'CE':
                 reference[name] = f'CE {percent}%'
