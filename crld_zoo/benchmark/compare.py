@@ -18,7 +18,7 @@ import torch
 from crld_zoo.errors import InputError
 
 from .loop import Protocol, Segment, run_loop
-from .machine import peak_memory
+from .machine import joules_used, peak_memory
 from .reference import ReferenceTraining
 from .setup import Options, build_or_explain, in_way, measured_config, set_tf32
 from .timing import Clock, Spread
@@ -76,12 +76,15 @@ class Comparison:
         chosen: The best setting.
         speeds: Images a second in it, once a repeat; the sides were measured in turn.
         peak_memory: Bytes that the training process held at most; the reference's workers come on top.
+        joules: What the GPU used for one image, the mean over the repeats; not a number without one. What the CPU used
+            is not in it.
     """
 
     tried: dict[str, dict[Setting, float]]
     chosen: dict[str, Setting]
     speeds: dict[str, list[float]]
     peak_memory: dict[str, int]
+    joules: dict[str, float]
 
     def ratio(self, name: str) -> Spread:
         """How many times as fast as the reference a side of ours is, repeat by repeat."""
@@ -98,6 +101,7 @@ class Comparison:
             chosen={name: setting._asdict() for name, setting in self.chosen.items()},
             speeds=self.speeds,
             peak_memory=self.peak_memory,
+            joules={name: None if math.isnan(joules) else joules for name, joules in self.joules.items()},
             images_per_second={name: Spread.of(speeds)._asdict() for name, speeds in self.speeds.items()},
             ratio={name: self.ratio(name)._asdict() for name in self.speeds if name != REFERENCE},
         )
@@ -138,14 +142,18 @@ def compare(options: Options, repeats: int, seconds: float, settings: Mapping[st
                         trial = side.run(setting, math.ceil(steps[name, setting] / 2))
                     tried[name][setting] = speed(trial)
             best = {name: max(found, key=found.__getitem__) for name, found in tried.items()}
-            speeds: dict[str, list[float]] = {name: [] for name in sides}
+            segments: dict[str, list[Segment]] = {name: [] for name in sides}
             for _ in range(repeats):
                 for name, side in sides.items():
-                    speeds[name].append(speed(side.run(best[name], steps[name, best[name]])))
+                    segments[name].append(side.run(best[name], steps[name, best[name]]))
             return Comparison(
                 tried=tried,
                 chosen=best,
-                speeds=speeds,
+                speeds={name: list(map(speed, own)) for name, own in segments.items()},
+                joules={
+                    name: sum(each.joules for each in own) / sum(each.images for each in own)
+                    for name, own in segments.items()
+                },
                 peak_memory={name: side.memory() for name, side in sides.items()},
             )
         finally:
@@ -250,9 +258,10 @@ def _obey_with_reference(pipe: Connection, training: ReferenceTraining, clock: C
     for setting, steps in _orders(pipe, training.device):
         batches = training.batches(setting.workers)
         training.step(next(batches))  # its workers have started, its caches are warm
-        start = clock.now()
+        start, joules = clock.now(), joules_used(training.device)
         for _ in range(steps):
             training.step(next(batches))
-        segment = Segment(steps * training.batch_size, clock.now() - start)
+        seconds, joules = clock.now() - start, joules_used(training.device) - joules
+        segment = Segment(steps * training.batch_size, seconds, joules=joules)
         batches.close()  # first: its workers are not to go on while another side is measured
         pipe.send(segment)

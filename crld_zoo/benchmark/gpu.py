@@ -43,6 +43,8 @@ _PAIRS = (
     'configs/crld/mlld+crld_r56_r20_cifar100.py',
 )
 _WAYS = ('fp32', 'tf32', 'bf16', 'tf32+graph', 'bf16+graph')
+_TRAINING = 240 * 50_000
+"""Images of a training on CIFAR-100 as the papers have it."""
 _WAYS_OF_A_CPU = ('fp32', 'bf16')
 _IN_MEMORY = [  # the arithmetic alone: reading and decoding files is the loader's
     "train_dataloader.dataset={'_delete_': True, 'type': 'SyntheticImages', 'num_images': 1024, 'num_classes': 1000, "
@@ -287,8 +289,13 @@ def page(record: Mapping) -> str:
     rows = [row for name, result in steps.items() if name.startswith('step_') for row in _timings(result)]
     if rows:
         lines += ['', '## A training step', '']
-        lines += ['| recipe | batch | way | images/s | times the reference | times its floor | peak memory, MiB |']
-        lines += ['| --- ' * 7 + '|', *rows]
+        lines += [
+            'The last two are for 240 epochs of 50,000 images at this speed: hours, and what the GPU uses, without the '
+            'rest of the machine.',
+            '',
+            '| recipe | batch | way | images/s | times the reference | times its floor | memory, MiB | hours | kWh |',
+        ]
+        lines += ['| --- ' * 9 + '|', *rows]
     trained = {
         name: result['figures']
         for name, result in steps.items()
@@ -324,23 +331,28 @@ def _timings(result: Mapping) -> list[str]:
         comparison, recipe = row['compare'], Path(row['config']).stem
         floors = {way: step['times_the_floor'] for way, step in row['step'].items()}
 
-        def line(way: str, speed: float, ratio: str, memory: float, recipe=recipe, row=row, floors=floors) -> str:
+        def line(
+            way: str, speed: float, ratio: str, memory: float, training: str, recipe=recipe, row=row, floors=floors
+        ) -> str:
             floor = f'{floors[way]:.2f}' if way in floors else ''
             return (
                 f'| {recipe} | {row["batch_size"]} | {way} | {_speed_in_words(speed)} | {ratio} | {floor} | '
-                f'{memory / 2**20:,.0f} |'
+                f'{memory / 2**20:,.0f} | {training} |'
             )
 
         if comparison is None:
             rows += [
-                line(way, step['images_per_second']['median'], '', step['peak_memory'])
+                line(way, step['images_per_second']['median'], '', step['peak_memory'], ' | ')
                 for way, step in row['step'].items()
             ]
             continue
         for way, speed in comparison['images_per_second'].items():
             ratio = comparison['ratio'].get(way)
             text = '1' if ratio is None else f'{ratio["median"]:.2f} ({ratio["low"]:.2f} to {ratio["high"]:.2f})'
-            rows.append(line(way, speed['median'], text, comparison['peak_memory'][way]))
+            joules = comparison['joules'][way]
+            energy = '' if joules is None else f'{_TRAINING * joules / 3.6e6:.2f}'
+            training = f'{_TRAINING / speed["median"] / 3600:.1f} | {energy}'
+            rows.append(line(way, speed['median'], text, comparison['peak_memory'][way], training))
     return rows
 
 

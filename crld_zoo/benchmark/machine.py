@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import math
 import os
 import platform
 import resource
@@ -40,6 +42,27 @@ def _cpu_fields(path: Path) -> dict[str, str]:
         return {}
     first = path.read_text(errors='replace').split('\n\n')[0]  # all processors are alike
     return {name.strip(): value.strip() for name, _, value in (line.partition(':') for line in first.splitlines())}
+
+
+def joules_used(device: torch.device) -> float:
+    """Energy that a GPU has used since its driver was loaded, in joules; not a number where there is no such counter.
+
+    NVML's counter, which GPUs have since Volta. It advances in steps of some 100 ms.
+    """
+    if device.type != 'cuda':
+        return math.nan
+    handle, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
+    uuid = 'GPU-' + str(torch.cuda.get_device_properties(device).uuid).removeprefix('GPU-')
+    try:
+        nvml = ctypes.CDLL('libnvidia-ml.so.1')
+    except OSError:
+        return math.nan
+    failed = (
+        nvml.nvmlInit_v2()
+        or nvml.nvmlDeviceGetHandleByUUID(uuid.encode(), ctypes.byref(handle))
+        or nvml.nvmlDeviceGetTotalEnergyConsumption(handle, ctypes.byref(millijoules))
+    )
+    return math.nan if failed else millijoules.value / 1000
 
 
 def peak_memory(device: torch.device) -> int:

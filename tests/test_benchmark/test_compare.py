@@ -26,7 +26,7 @@ def test_the_number_of_threads_may_be_given():
 
 def test_the_ratio_is_taken_repeat_by_repeat():
     speeds = dict(reference=[5.0, 10.0, 30.0], fp32=[10.0, 40.0, 30.0], bf16=[50.0, 100.0, 300.0])
-    comparison = Comparison(tried={}, chosen={}, speeds=speeds, peak_memory={})
+    comparison = Comparison(tried={}, chosen={}, speeds=speeds, peak_memory={}, joules={})
     assert comparison.ratio('fp32') == (2.0, 1.0, 4.0)
     assert comparison.to_dict()['ratio'] == dict(
         fp32=dict(median=2.0, low=1.0, high=4.0), bf16=dict(median=10.0, low=10.0, high=10.0)

@@ -153,6 +153,7 @@ def test_the_page_has_every_figure(tmp_path, monkeypatch):
             images_per_second={'reference': dict(spread, median=40.0), 'bf16': spread, 'bf16+graph': spread},
             ratio={'bf16': dict(median=3.0, low=2.0, high=4.0), 'bf16+graph': dict(median=9.0, low=8.0, high=9.5)},
             peak_memory={'reference': 2**20, 'bf16': 2**21, 'bf16+graph': 2**22},
+            joules={'reference': 3.0, 'bf16': 0.6, 'bf16+graph': None},
         ),
         step=dict(bf16=dict(times_the_floor=1.25)),
     )
@@ -185,10 +186,10 @@ def test_the_page_has_every_figure(tmp_path, monkeypatch):
         '| tests | failed |  | a\\|b |',
         '3 passed, 1 skipped, 1 failed',
         '- test::x',
-        '| a | 64 | reference | 40.0 | 1 |  | 1 |',
-        '| a | 64 | bf16 | 120 | 3.00 (2.00 to 4.00) | 1.25 | 2 |',
-        '| a | 64 | bf16+graph | 120 | 9.00 (8.00 to 9.50) |  | 4 |',
-        '| a | 64 | bf16 | 120 |  | 1.50 | 0 |',
+        '| a | 64 | reference | 40.0 | 1 |  | 1 | 83.3 | 10.00 |',
+        '| a | 64 | bf16 | 120 | 3.00 (2.00 to 4.00) | 1.25 | 2 | 27.8 | 2.00 |',
+        '| a | 64 | bf16+graph | 120 | 9.00 (8.00 to 9.50) |  | 4 | 27.8 |  |',
+        '| a | 64 | bf16 | 120 |  | 1.50 | 0 |  |  |',
         '| the same as `training`, on a CPU | 2 | 20% | 29.00 | 131 |',
         '| training | 2 | 20% | 30.00 | 5,000 |',
     ):

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
+from types import SimpleNamespace
 
 import pytest
+import torch
 from PIL import Image
 
-from crld_zoo.benchmark import Options, describe_machine
+from crld_zoo.benchmark import Options, describe_machine, machine
+from crld_zoo.benchmark.machine import joules_used
 from crld_zoo.benchmark.setup import (
     build_or_explain,
     measured_config,
@@ -129,8 +134,47 @@ def test_the_machine_is_described(tmp_path):
         'processor : 0\nmodel name\t: A Processor\nflags\t\t: fpu avx2 amx_bf16 other\n\n'
         'processor : 1\nmodel name\t: A Processor\n'
     )
-    machine = describe_machine(cpuinfo)
-    assert machine['cpu'] == 'A Processor'
-    assert machine['features'] == ['avx2', 'amx_bf16']
-    assert machine['cores'] >= 1
+    found = describe_machine(cpuinfo)
+    assert found['cpu'] == 'A Processor'
+    assert found['features'] == ['avx2', 'amx_bf16']
+    assert found['cores'] >= 1
     assert describe_machine(tmp_path / 'none')['cpu']
+
+
+def test_the_energy_is_the_counter_of_the_driver(monkeypatch):
+    """Of the very GPU, by its identity, in joules; not a number without a GPU, a driver or a counter."""
+    assert math.isnan(joules_used(torch.device('cpu')))
+    asked = []
+
+    def energy(handle, millijoules) -> int:
+        millijoules._obj.value = 2500
+        return 0
+
+    driver = SimpleNamespace(
+        nvmlInit_v2=lambda: 0,
+        nvmlDeviceGetHandleByUUID=lambda uuid, handle: asked.append(uuid) or 0,
+        nvmlDeviceGetTotalEnergyConsumption=energy,
+    )
+    monkeypatch.setattr(torch.cuda, 'get_device_properties', lambda device: SimpleNamespace(uuid='12-34'))
+    monkeypatch.setattr(machine.ctypes, 'CDLL', lambda name: driver)
+    assert joules_used(torch.device('cuda')) == 2.5 and asked == [b'GPU-12-34']
+    driver.nvmlDeviceGetTotalEnergyConsumption = lambda handle, millijoules: 3
+    assert math.isnan(joules_used(torch.device('cuda')))
+
+    def no_driver(name: str):
+        raise OSError(name)
+
+    monkeypatch.setattr(machine.ctypes, 'CDLL', no_driver)
+    assert math.isnan(joules_used(torch.device('cuda')))
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_a_gpu_uses_energy():
+    before = joules_used(torch.device('cuda', 0))
+    work = torch.ones(4096, 4096, device='cuda')
+    start = time.monotonic()
+    while time.monotonic() - start < 1:
+        work = work @ work
+        torch.cuda.synchronize()
+    assert joules_used(torch.device('cuda', 0)) > before + 10
