@@ -101,6 +101,7 @@ class Distillation(BaseModel):
             raise InputError(f"Distillation: student_forward must be 'separate' or 'concat', not {student_forward!r}.")
         with _random_stream('student'):
             self.student = _build_student(student)
+        _compare_normalization(self.student, self.data_preprocessor)
         with _random_stream('distiller'):
             distiller = DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller
         with _random_stream('teacher'):
@@ -516,10 +517,34 @@ def _check_target(student: Mapping[str, Prediction], target: Tensor) -> None:
 
 def _check_normalization(preprocessor: nn.Module) -> None:
     """Of any preprocessor that normalizes; the zoo's own has looked at it already."""
+    if isinstance(getattr(preprocessor, 'mean', None), Tensor) and (given := _normalization(preprocessor)):
+        check_normalization(*given, type(preprocessor).__name__)
+
+
+def _compare_normalization(student: nn.Module, preprocessor: nn.Module) -> None:
+    """Say so where a student's weights or its config want another one than the preprocessor's, which counts."""
+    own, given = getattr(student, 'normalized_with', None), _normalization(preprocessor)
+    if own is None or given is None:
+        return
+    if not all(
+        torch.allclose(torch.tensor(a), torch.tensor(b), rtol=0, atol=1) for a, b in zip(own, given, strict=True)
+    ):
+        print_log(
+            f'the student states the normalization mean={list(own[0])}, std={list(own[1])}, but its images get '
+            f'mean={given[0]}, std={given[1]}: if its weights were trained with its own, set it as mean and std of '
+            'model.data_preprocessor',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _normalization(preprocessor: nn.Module) -> tuple[list[float], list[float]] | None:
+    """The mean and std of a preprocessor, R, G, B; None if it does not normalize."""
     mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
-    if isinstance(mean, Tensor) and isinstance(std, Tensor):
-        means, stds = (values.flatten().tolist() * (3 if values.numel() == 1 else 1) for values in (mean, std))
-        check_normalization(means, stds, type(preprocessor).__name__)
+    if mean is None or std is None:
+        return None
+    mean, std = (torch.as_tensor(values, dtype=torch.float32).flatten().tolist() for values in (mean, std))
+    return mean * (3 // len(mean)), std * (3 // len(std))
 
 
 def _build_student(student: str | dict | nn.Module) -> nn.Module:

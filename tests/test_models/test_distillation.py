@@ -15,6 +15,7 @@ from mmpretrain.structures import DataSample
 
 from crld_zoo.distillers import KD, Distiller, PairDistiller
 from crld_zoo.errors import InputError
+from crld_zoo.models import distillation
 from crld_zoo.networks.sources import build_network
 from crld_zoo.registry import MODELS
 
@@ -443,3 +444,31 @@ def test_a_plain_module_is_a_student():
     maps = torch.nn.Conv2d(3, CLASSES, 1)
     with pytest.raises(InputError, match='does not tell its number of classes|a classifier gives one tensor of logits'):
         build(dict(type='KD'), student=maps)
+
+
+def test_a_student_that_wants_another_normalization_is_told(monkeypatch):
+    """Its config's mean and std do not count, and it may have been trained with them."""
+    student = dict(
+        type='ImageClassifier',
+        backbone=dict(type='CIFARResNet', depth=8),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='LinearClsHead', num_classes=10, in_channels=64),
+        data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
+    )
+    said: list[str] = []
+    monkeypatch.setattr(distillation, 'print_log', lambda message, **_: said.append(message))
+
+    def build(mean: float) -> list[str]:
+        said.clear()
+        preprocessor = dict(type='ViewPreprocessor', mean=[mean] * 3, std=[127.5] * 3)
+        model = dict(
+            student=copy.deepcopy(student), distiller=dict(type='CrossEntropy'), data_preprocessor=preprocessor
+        )
+        MODELS.build(dict(type='Distillation', **model))
+        return said
+
+    (message,) = build(120.0)
+    assert 'mean=[127.5, 127.5, 127.5]' in message and 'get mean=[120.0, 120.0, 120.0]' in message
+    assert not build(127.4)
+    del student['data_preprocessor']
+    assert not build(120.0)

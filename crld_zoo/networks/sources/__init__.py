@@ -122,6 +122,8 @@ def build_network(
     _check_training(network, spec)
     if getattr(network, 'num_classes', None) == 2 and _add_zero in network._forward_hooks.values():
         raise InputError(f'{spec.name} has one output: a student of two classes needs two, num_classes=2')
+    if spec.mean is not None and spec.std is not None and (checkpoint != RANDOM or 'data_preprocessor' in spec.config):
+        network.normalized_with = spec.mean, spec.std
     return network
 
 
