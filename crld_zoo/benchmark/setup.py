@@ -138,11 +138,13 @@ def with_options(teacher: str | Mapping, **options) -> dict:
 
     Args:
         teacher: As ``model.teacher`` of a recipe may be: a name, a classifier's config, a ``Teacher``'s or a
-            ``TeacherEnsemble``'s.
+            ``TeacherEnsemble``'s; an ``EMATeacher``'s, which has none of these options, stays as it is.
         **options: Those of a ``Teacher``.
     """
     if isinstance(teacher, Mapping) and 'teachers' in teacher:
         return ConfigDict(teacher, teachers=[with_options(member, **options) for member in teacher['teachers']])
+    if isinstance(teacher, Mapping) and teacher.get('type') == 'EMATeacher':
+        return ConfigDict(teacher)
     if isinstance(teacher, Mapping) and 'model' in teacher:
         return ConfigDict(teacher, **options)
     return ConfigDict(model=teacher, **options)

@@ -65,7 +65,8 @@ class Networks(NamedTuple):
 
     Attributes:
         student: The student, before training.
-        teacher: The teacher's network, before anything is folded into it; None where there is none.
+        teacher: The teacher's network, before anything is folded into it; None where there is none that stays as it
+            is.
         teacher_norms: Finds the batch norm behind each of the teacher's taps ``'stageN:pre'``, in the order of the
             stages; an error where a stage ends with none.
         teacher_classifier: Finds the weight ``(K, C)`` and the bias ``(K,)`` of the teacher's last linear layer, of the
@@ -124,6 +125,8 @@ class Distiller(nn.Module, ABC):
         reads_logits: Whether it compares logits; what does not cannot be held by a decorator of logits.
         per_sample: Whether a sample's loss depends on that sample alone. Then a batch may be split or stacked.
         needs_two: Whether it compares the samples of a batch with each other, so that a batch of one is refused.
+        fixed_teacher: Whether it takes something of the teacher in ``setup`` that must not change: a teacher that is
+            trained beside the student is refused then.
         groups: Group of each loss by name, for methods with a gradient of its own for each; empty for one backward
             pass over the sum.
     """
@@ -137,6 +140,7 @@ class Distiller(nn.Module, ABC):
     reads_logits: bool = True
     per_sample: bool = True
     needs_two: bool = False
+    fixed_teacher: bool = False
     groups: ClassVar[Mapping[str, str]] = MappingProxyType({})
     class_weight: Tensor | None
 
@@ -392,7 +396,7 @@ class Decorator(Distiller):
         held = check_held(self, DISTILLERS.build(distiller) if isinstance(distiller, dict) else distiller)
         super().__init__(**options)
         self.distiller = held
-        for name in ('taps', 'needs_images', 'reads_logits', 'per_sample', 'needs_two'):
+        for name in ('taps', 'needs_images', 'reads_logits', 'per_sample', 'needs_two', 'fixed_teacher'):
             setattr(self, name, getattr(held, name))
 
     @property

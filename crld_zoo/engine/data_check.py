@@ -19,7 +19,7 @@ from .unwrapped import unwrapped
 class DataCheckHook(Hook):
     """Refuses, before the first iteration, to evaluate images that have no label, and to learn from nothing.
 
-    A training set without any label needs a teacher; with one, the log says that the cross-entropy is 0.
+    A training set without any label needs a trained teacher; with one, the log says that the cross-entropy is 0.
     """
 
     def before_run(self, runner) -> None:
@@ -38,11 +38,16 @@ class DataCheckHook(Hook):
             return
         with contextlib.suppress(UnknownLabelsError, KeyError):
             if not has_labels(runner._train_loop.dataloader.dataset):
-                self._check_unlabeled(distiller)
+                self._check_unlabeled(distiller, getattr(model, 'teacher', None))
 
     @staticmethod
-    def _check_unlabeled(distiller) -> None:
+    def _check_unlabeled(distiller, teacher) -> None:
         name = type(distiller).__name__
+        if getattr(teacher, 'is_average', False):
+            raise InputError(
+                f'no image of train_dataloader has a label, and {teacher.name} knows only what the student learned: '
+                'there is nothing to learn from. Label some, or take a trained teacher.'
+            )
         if not distiller.needs_teacher:
             raise InputError(
                 f'no image of train_dataloader has a label, and {name} has no teacher: there is nothing to learn from. '

@@ -20,6 +20,9 @@ from .unwrapped import unwrapped
 STATE = 'distiller'
 """Its key in a checkpoint."""
 
+TEACHER = 'teacher'
+"""That of a teacher which is the student's average."""
+
 
 def shared_buffers(model: Any) -> Iterator[Tensor]:
     """The buffers that all processes take from the main one: all but the tables of a distiller."""
@@ -32,7 +35,9 @@ def shared_buffers(model: Any) -> Iterator[Tensor]:
 class DistillerHook(Hook):
     """Calls a distiller's ``connect``, ``begin`` and ``observe``, and keeps its state as ``checkpoint['distiller']``.
 
-    The state is in the checkpoints that a run can go on from; the best and the published ones hold the student alone.
+    An :class:`~crld_zoo.models.EMATeacher` is updated with ``observe``, and kept as ``checkpoint['teacher']``.
+
+    Both are in the checkpoints that a run can go on from; the best and the published ones hold the student alone.
     """
 
     priority = 'ABOVE_NORMAL'  # before the hooks that save
@@ -71,11 +76,13 @@ class DistillerHook(Hook):
         """Let it see the step, unless the step was skipped."""
         model = unwrapped(runner.model)
         if hasattr(model, 'observe'):
-            model.observe(skipped=outputs is None)
+            model.observe(skipped=outputs is None, accumulated=not runner.optim_wrapper.should_update())
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Save its state, if the checkpoint is one to go on from."""
-        distiller = _distiller(runner)
+        distiller, average = _distiller(runner), _average(runner)
+        if average is not None and 'optimizer' in checkpoint:
+            checkpoint[TEACHER] = average.saved()
         if distiller is not None and 'optimizer' in checkpoint and (state := distiller.state_dict()):
             checkpoint[STATE] = {name: value.detach().cpu() for name, value in state.items()}
 
@@ -83,9 +90,11 @@ class DistillerHook(Hook):
         """Take its state up again.
 
         Raises:
-            InputError: The checkpoint has none, or another distiller's.
+            InputError: The checkpoint has none, or another distiller's, or not the student's average.
         """
-        distiller = _distiller(runner)
+        distiller, average = _distiller(runner), _average(runner)
+        if average is not None and runner._resume:
+            average.resume(checkpoint.get(TEACHER, {}))
         if distiller is None or not runner._resume or not distiller.state_dict():
             return
         try:
@@ -108,3 +117,8 @@ def labels_by_number(dataset) -> Tensor:
 def _distiller(runner):
     model = unwrapped(runner.model)
     return getattr(model, 'distiller', None)
+
+
+def _average(runner):
+    teacher = getattr(unwrapped(runner.model), 'teacher', None)
+    return teacher if getattr(teacher, 'is_average', False) else None

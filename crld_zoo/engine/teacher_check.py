@@ -31,6 +31,7 @@ class TeacherAccuracyHook(Hook):
 
     The accuracy is measured through the model's own preprocessor, so the teacher sees what it will see in training,
     without augmentation. The checkpoints keep it: a resumed run measures again only where teacher or data are others.
+    An ``EMATeacher``, which knows nothing yet, is not measured.
 
     Args:
         tolerance: How many points below the teacher's ``expected_top1`` are let pass.
@@ -49,6 +50,9 @@ class TeacherAccuracyHook(Hook):
         model = unwrapped(runner.model)
         teacher = getattr(model, 'teacher', None)
         if teacher is None:
+            return
+        if getattr(teacher, 'is_average', False):
+            runner.logger.info(f'the accuracy of {teacher.name} is not checked: it begins as the student')
             return
         if runner.val_loop is None:
             runner.logger.warning('the accuracy of the teacher is not checked: there is no val_dataloader')

@@ -400,8 +400,8 @@ def _naming(row: str) -> Iterator[None]:
 
 
 def _of_teachers(cfg: Config, options: Mapping) -> dict:
-    """Options without those of a teacher, where there is none."""
-    teacher = (cfg.get('model') or {}).get('teacher')
+    """Options without those of a teacher, where there is none, or none but the student's average."""
+    teacher = teacher_of(cfg)
     return {
         key: value
         for key, value in options.items()

@@ -179,7 +179,10 @@ def student_alone(model: dict) -> dict:
 
 
 def teacher_of(cfg: Mapping) -> dict | str | None:
-    """What the teacher of a config is built from, with or without a cache; None where there is none."""
+    """What the teacher of a config is built from, with or without a cache; None where there is none to build: of a run
+    with an ``EMATeacher`` it is the average of its student."""
     teacher = (cfg.get('model') or {}).get('teacher') or None
     teacher = teacher.to_dict() if isinstance(teacher, ConfigDict) else teacher
+    if isinstance(teacher, dict) and teacher.get('type') == 'EMATeacher':
+        return None
     return {name: value for name, value in teacher.items() if name != 'cache'} if isinstance(teacher, dict) else teacher

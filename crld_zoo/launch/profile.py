@@ -21,6 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from crld_zoo.errors import InputError
 from crld_zoo.evaluation.functional import topk_accuracy
 
+from .config import teacher_of
 from .export import export
 from .extras import required
 from .student import Student, load_student, log_to_stderr
@@ -121,10 +122,9 @@ def teachers_of(student: Student) -> list[nn.Module]:
     from crld_zoo.models import Distillation  # noqa: F401  registers
     from crld_zoo.registry import MODELS
 
-    teacher = student.config.model.get('teacher')
+    teacher = teacher_of(student.config)
     if not teacher:
         return []
-    teacher = teacher.to_dict() if hasattr(teacher, 'to_dict') else teacher
     members = teacher.get('teachers', [teacher]) if isinstance(teacher, dict) else [teacher]
     with DefaultScope.overwrite_default_scope('crld_zoo'):
         return [

@@ -27,6 +27,7 @@ from crld_zoo.registry import DISTILLERS, MODELS
 from crld_zoo.views import DrawnViews, SampleKeys, ViewPreprocessor, check_normalization, targets
 
 from .cache import TeacherCache
+from .ema_teacher import EMATeacher
 from .graph import LossGraphs
 from .teacher import Teacher
 
@@ -52,8 +53,9 @@ class _Outside(Generic[Held]):
 class Distillation(BaseModel):
     """Trains a student classifier with a distiller; evaluates as the student alone.
 
-    The teacher is frozen, always in eval mode, and runs once over all views of one size together (in eval mode that is
-    exact). It stands outside of the module tree: no optimizer, EMA copy, gradient sync or checkpoint holds it.
+    The teacher is frozen (an :class:`EMATeacher` follows the student), always in eval mode, and runs once over all
+    views of one size together (in eval mode that is exact). It stands outside of the module tree: no optimizer, EMA
+    copy, gradient sync or state dict holds it.
 
     A checkpoint *is* the student's: its keys are those of the plain classifier, which mmpretrain loads strictly. What a
     distiller learns or remembers is trained with the student and saved beside it, as ``checkpoint['distiller']``.
@@ -108,6 +110,11 @@ class Distillation(BaseModel):
             teacher, cache = _take_cache(teacher, distiller)
             self._teacher_cache = _Outside(cache)
             self._teacher = _Outside(self._build_teacher(teacher, distiller))
+        if self._average is not None and distiller.fixed_teacher:
+            raise InputError(
+                f'{type(distiller).__name__} takes something of the teacher before the training that must not change, '
+                'and EMATeacher changes with every step: give it a trained teacher.'
+            )
         if compile and (distiller.student_taps or distiller.needs_images):
             raise InputError(
                 f'{type(distiller).__name__} looks inside of the student, which a compiled network does not allow: '
@@ -151,6 +158,11 @@ class Distillation(BaseModel):
         return self._teacher.module
 
     @property
+    def _average(self) -> EMATeacher | None:
+        """The teacher, where it is the student's average."""
+        return self.teacher if isinstance(self.teacher, EMATeacher) else None
+
+    @property
     def teacher_cache(self) -> TeacherCache | None:
         """Where the teacher's logits are kept; None where they are not."""
         return self._teacher_cache.module
@@ -186,11 +198,14 @@ class Distillation(BaseModel):
     ) -> dict[str, Tensor]:
         """The distiller's losses and statistics of one batch; ``top1`` is the student's accuracy on its labels in %."""
         target = targets(data_samples, unlabeled=True)
+        average, observes = self._average, self.distiller.overrides('observe')
         if self._seen is not None and self.training:
             raise InputError(
-                f'{type(self.distiller).__name__} keeps what it saw of each step, and was not shown the last one: call '
-                'model.observe() after every step, as DistillerHook does.'
+                f'{type(self.distiller if observes else average).__name__} keeps what it saw of each step, and was not '
+                'shown the last one: call model.observe() after every step, as DistillerHook does.'
             )
+        if average is not None:
+            average.begin()
         samples = None if keys is None else keys.samples
         if self.teacher_cache is not None and (keys is None or target.is_floating_point()):
             raise InputError(
@@ -206,7 +221,7 @@ class Distillation(BaseModel):
         teacher = self.teacher_predictions(views, samples, keys)  # first: the student's activations are kept
         student = self.student_predictions(views, samples)
         losses = self._distill(student, teacher, target)
-        if self.distiller.overrides('observe'):
+        if observes or average is not None:
             self._seen = (_detached(student), _detached(teacher), target)
         return losses
 
@@ -280,16 +295,21 @@ class Distillation(BaseModel):
                 kept[view] = cache.keep(view, keys, prediction.logits)
         return cast(dict[str, Tensor], kept)
 
-    def observe(self, skipped: bool = False) -> None:
-        """Let the distiller bring its tables and queues up to date with the last step; called after every step.
+    def observe(self, skipped: bool = False, accumulated: bool = False) -> None:
+        """Let the distiller bring its tables and queues up to date with the last step, and an :class:`EMATeacher` its
+        average; called after every step.
 
         Args:
             skipped: The step was not made, so nothing is learned from it.
+            accumulated: Its gradients wait for those of the next one, so the weights are what they were.
         """
         seen, self._seen = self._seen, None
         if seen is not None and not skipped:
-            with torch.no_grad():
-                self.distiller.observe(*seen)
+            if self.distiller.overrides('observe'):
+                with torch.no_grad():
+                    self.distiller.observe(*seen)
+            if self._average is not None and not accumulated:
+                self._average.update()
 
     def predict(self, inputs: Tensor, data_samples: list | Tensor | None = None) -> list:
         """The student's class probabilities; see :meth:`forward`."""
@@ -344,7 +364,11 @@ class Distillation(BaseModel):
                     self.teacher.tap(distiller.teacher_taps, probe[distiller.teacher_views[0]])
                     views = {view: probe[view] for view in distiller.teacher_views}
                     teacher = self._predict(self.teacher.peek, views, None)
-            read = () if self.teacher is None else (self.teacher.network, self.teacher.norms, self.teacher.classifier)
+            read = (
+                ()
+                if self.teacher is None or self._average
+                else (self.teacher.network, self.teacher.norms, self.teacher.classifier)
+            )
             distiller.setup(student, teacher, Networks(self.student, *read))
 
     def _check_graph(self, distiller: Distiller, compile: bool | dict | None, teacher) -> None:
@@ -356,6 +380,7 @@ class Distillation(BaseModel):
             f'{name} keeps what it saw of each step': distiller.overrides('observe'),
             f'{name} takes gradients to the images within a step': distiller.needs_images,
             f'{name} has a backward pass for each group of losses': bool(distiller.groups),
+            f'{type(self.teacher).__name__} changes between the steps': self._average is not None,
             'there are several processes, which exchange gradients during the backward pass': get_world_size() > 1,
             'a compiled network captures graphs of its own (compile.mode)': any(
                 isinstance(each, Mapping) and each.get('mode') in GRAPH_MODES for each in compiles
@@ -420,9 +445,10 @@ class Distillation(BaseModel):
             )
             return None
         if not isinstance(teacher, nn.Module):
-            if isinstance(teacher, str) or _is_classifier(teacher):
+            if isinstance(teacher, str) or _is_a(BaseClassifier, teacher):
                 teacher = dict(model=teacher)
-            teacher = MODELS.build({'type': 'Teacher', **teacher})
+            own = dict(student=self.student) if _is_a(EMATeacher, teacher) else {}
+            teacher = MODELS.build({'type': 'Teacher', **teacher, **own})
         teacher.check_classes(count_classes(self.student))
         teacher.match_input(*(getattr(self.data_preprocessor, name, None) for name in ('mean', 'std')))
         return teacher
@@ -561,6 +587,8 @@ def _take_cache(teacher: Any, distiller: Distiller) -> tuple[Any, TeacherCache |
     cache = teacher.pop('cache', None)
     if cache is None:
         return teacher, None
+    if _is_a(EMATeacher, teacher):
+        raise InputError("EMATeacher's answers change with every step, so none can be kept: leave cache out of it.")
     if distiller.teacher_taps or distiller.needs_images:
         raise InputError(
             f'{type(distiller).__name__} needs more of the teacher than its logits, which is all that a cache keeps: '
@@ -571,9 +599,10 @@ def _take_cache(teacher: Any, distiller: Distiller) -> tuple[Any, TeacherCache |
     return teacher, TeacherCache(**cache) if isinstance(cache, Mapping) else TeacherCache(cache)
 
 
-def _is_classifier(config: dict) -> bool:
-    kind = MODELS.get(config['type']) if 'type' in config else None
-    return kind is not None and issubclass(kind, BaseClassifier)
+def _is_a(base: type, config: Mapping) -> bool:
+    kind = config.get('type')
+    kind = MODELS.get(kind) if isinstance(kind, str) else kind
+    return isinstance(kind, type) and issubclass(kind, base)
 
 
 # The hooks below are what MMEngine's saver and loader run: they walk the module tree themselves and call no

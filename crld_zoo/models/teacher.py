@@ -27,7 +27,7 @@ class Teacher(nn.Module):
     It stays in eval mode whatever is asked of it, has no trainable parameter and runs without gradients.
 
     Args:
-        model: A config dict or a name, see the table of :mod:`crld_zoo.networks.sources`.
+        model: A config dict or a name, see the table of :mod:`crld_zoo.networks.sources`, or the module.
         checkpoint: A path or URL of its weights in any layout of :mod:`crld_zoo.networks.weights`; None for the
             weights that the source itself has (torchvision's, timm's, …), and ``'random'`` where random weights are
             really wanted, as in a test.
@@ -67,7 +67,7 @@ class Teacher(nn.Module):
 
     def __init__(
         self,
-        model: str | Mapping,
+        model: str | Mapping | nn.Module,
         checkpoint: str | None = None,
         *,
         num_classes: int | None = None,

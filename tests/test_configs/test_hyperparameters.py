@@ -161,6 +161,7 @@ OF_A_PAIR = {
     'kd': {
         'r32x4_r8x4_tiny_imagenet': dict(temperature=1),
         'bit-r152x2_bit-r50_imagenet': dict(ce_weight=0, kd_weight=1),
+        'ema_r20_cifar100': dict(temperature=1, ce_weight=1, kd_weight=1),
     },
     'kd+crld': {f'{pair}_tiny_imagenet': dict(temperature=2) for pair in ('r32x4_r8x4', 'vitl16-384_r18')},
     'mlld': {'r32x4_r8x4_tiny_imagenet': dict(temperature=1, ce_weight=0.5, kd_weight=0.5)},

@@ -49,6 +49,7 @@ NETWORKS = {
     't2t-7': 't2t_vit',
     'pit-t': 'pit_ti',
     'pvt-t': 'pcpvt',
+    'ema': 'ema',
 }
 DATASETS = ('voc', 'cifar100', 'tiny_imagenet', 'imagenet', 'digits', 'folder', 'few_labels')
 NAME = re.compile(
@@ -56,7 +57,7 @@ NAME = re.compile(
     rf'(?:_(?P<teacher>[^_]+))?_(?P<student>(?!tiny_)[^_]+)_(?P<dataset>{"|".join(DATASETS)})'
 )
 FOLDERS = {'ce': 'cross_entropy', 'crld': 'crld', 'ls': 'logit_standardization', 'seq_kd': 'logit_mse'}
-OF_NO_METHOD = ('function_matching', 'quickstart', 'takd', 'your_data')
+OF_NO_METHOD = ('function_matching', 'mean_teacher', 'quickstart', 'takd', 'your_data')
 PUBLISHED = [name for name in LEAVES if name.split('/')[0] not in ('quickstart', 'your_data')]
 
 
@@ -67,6 +68,8 @@ def docstring(name: str) -> list[str]:
 def architecture(network: str | dict) -> str:
     """The name of a student or teacher in the words of its source."""
     if isinstance(network, dict):
+        if network.get('type') == 'EMATeacher':
+            return 'ema'
         if 'model' in network:
             return architecture(network['model'])
         if 'model_name' in network:
@@ -127,7 +130,7 @@ def test_no_default_is_repeated(name):
     model = load(name).model
     found = defaults_repeated(model.distiller, DISTILLERS.get)
     if model.get('teacher'):
-        found += defaults_repeated({**model.teacher, 'type': 'Teacher'}, MODELS.get)
+        found += defaults_repeated({'type': 'Teacher', **model.teacher}, MODELS.get)
     if model.data_preprocessor.type == 'ViewPreprocessor':
         found += defaults_repeated(model.data_preprocessor, MODELS.get)
         for view in (model.data_preprocessor.get('views') or {}).values():

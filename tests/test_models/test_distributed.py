@@ -18,7 +18,7 @@ from crld_zoo.registry import MODELS
 CLASSES, COUNT = 5, 8
 
 
-def model_of(method: str):
+def model_of(method: str, teacher: dict | None = None):
     """A small fp64 Distillation whose student's batch norm uses its running statistics."""
     torch.manual_seed(0)
     network = dict(model='crld_zoo::resnet8', num_classes=CLASSES)
@@ -26,7 +26,7 @@ def model_of(method: str):
         dict(
             type='Distillation',
             student=network,
-            teacher=dict(**network, checkpoint='random'),
+            teacher=teacher or dict(**network, checkpoint='random'),
             distiller=dict(type='CRLD', distiller=dict(type=method), tau_w=0.2285, tau_s=0.2285),
             data_preprocessor=dict(type='ViewPreprocessor', mean=[0.0, 0.0, 0.0], std=[255.0, 255.0, 255.0]),
         )
@@ -54,6 +54,21 @@ def step(model, part: slice) -> dict:
     )
 
 
+def averaged(rank: int) -> dict:
+    """Steps in which the student's weights are equal on all processes, and its batch statistics the process's own."""
+    model = model_of('KD', dict(type='EMATeacher', decay=0.6))
+    model.student.train()
+    for part in (slice(0, 4), slice(2, 6)):
+        with torch.no_grad():
+            views, target = batch(slice(part.start + 2 * rank, part.stop + 2 * rank))
+            model(views, target, mode='loss')
+            for weight in model.student.parameters():
+                weight.mul_(1.1)
+        model.observe()
+    networks = dict(student=model.student, teacher=model.teacher.network)
+    return {name: {key: value.clone() for key, value in net.state_dict().items()} for name, net in networks.items()}
+
+
 def _work(rank: int, folder: Path) -> None:
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
     half = slice(rank * COUNT // 2, (rank + 1) * COUNT // 2)
@@ -61,6 +76,7 @@ def _work(rank: int, folder: Path) -> None:
         method: step(MMDistributedDataParallel(model_of(method), broadcast_buffers=False), half)
         for method in ('KD', 'DKD')
     }
+    results['averaged'] = averaged(rank)
     torch.save(results, folder / f'{rank}.pth')
     torch.distributed.destroy_process_group()
 
@@ -78,3 +94,7 @@ def test_two_processes_equal_one(tmp_path):
         for name, gradient in whole['gradients'].items():
             for half in halves:
                 torch.testing.assert_close(half[method]['gradients'][name], gradient, rtol=1e-6, atol=1e-9)
+    teachers, (first, second) = ([half['averaged'][of] for half in halves] for of in ('teacher', 'student'))
+    assert any(not torch.equal(first[name], second[name]) for name in first), 'else equal statistics would test nothing'
+    for teacher in teachers:  # that of the main process, as if it were alone
+        torch.testing.assert_close(teacher, averaged(0)['teacher'], rtol=0, atol=0)

@@ -73,6 +73,7 @@ class Sum(PairDistiller):
         self.reads_logits = all(each.reads_logits for each in held)
         self.per_sample = all(each.per_sample for each in held)
         self.needs_two = any(each.needs_two for each in held)
+        self.fixed_teacher = any(each.fixed_teacher for each in held)
         self.has_temperature = any(each.has_temperature for each in held)
         self.temperature = None  # those of the held distillers
         seen: Counter[str] = Counter()

@@ -91,6 +91,7 @@ class OFD(MapDistiller):
     """
 
     per_sample = False
+    fixed_teacher = True
 
     def __init__(
         self,

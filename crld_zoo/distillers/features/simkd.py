@@ -39,6 +39,8 @@ class SimKD(MapDistiller):
         0.0
     """
 
+    fixed_teacher = True
+
     def __init__(
         self, taps: Sequence[str] = ('last_map',), ce_weight: float = 0.0, kd_weight: float = 1.0, **options
     ) -> None:

@@ -89,6 +89,7 @@ class SSKD(Distiller):
     label_views = ('weak',)
     taps = ('embedding',)
     needs_two = True
+    fixed_teacher = True
     per_sample = False
 
     def __init__(
