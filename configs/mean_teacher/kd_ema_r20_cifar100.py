@@ -2,8 +2,8 @@
 
 Student and teacher see each image in a draw of their own. A quarter of each batch is labeled.
 Source: arXiv 1703.01780 and CuriousAI/mean-teacher.
-Deviation: network, data and schedule are this zoo's; the consistency is the KL divergence, which theirs has as an option;
-it grows linearly over 5 epochs to a weight of 1, which was not tuned; the teacher is in eval mode, theirs in train mode.
+Deviation: network, data and schedule are this zoo's; the consistency is the KL divergence, which theirs has as an
+option; it grows linearly over 5 epochs to a weight of 1, which was not tuned; the teacher is in eval mode, theirs not.
 Published top-1: none of this network.
 
 python tools/train.py configs/mean_teacher/kd_ema_r20_cifar100.py
