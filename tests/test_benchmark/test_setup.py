@@ -83,6 +83,7 @@ def test_a_missing_checkpoint_is_explained(recipe, tmp_path):
                 teachers=[dict(model='x', checkpoint='random'), dict(model='y', checkpoint='random')],
             ),
         ),
+        (dict(type='EMATeacher', decay=0.9), dict(type='EMATeacher', decay=0.9)),
     ],
 )
 def test_random_weights_of_any_teacher(teacher, expected):

@@ -47,6 +47,15 @@ def test_runs_have_their_options_seeds_and_folders(file, tmp_path):
     assert alone.teacher == runs['CE', 1].teacher, 'whichever rows are trained now'
 
 
+def test_a_student_that_is_its_own_teacher_is_held_against_that_of_the_others(file):
+    average = "{'model.teacher': dict(_delete_=True, type='EMATeacher', decay=0.9)}"
+    text = FILE.replace('rows = {', f"rows = {{'EMA': dict(recipe='{KD}', cfg_options={average}),")
+    runs = read_comparison(file(text), cfg_options={'model.teacher.cache': 'kept'}).runs
+    ema, kd = (next(run for run in runs if run.row == row) for row in ('EMA', 'KD'))
+    assert ema.config.model.teacher == dict(type='EMATeacher', decay=0.9), 'no option of a trained teacher is one of it'
+    assert ema.teacher == kd.teacher != ema.config.model.teacher
+
+
 def test_the_folder_is_named_like_the_file(file):
     assert str(read_comparison(file(FILE)).work_dir) == 'work_dirs/mine'
 

@@ -60,6 +60,10 @@ def test_an_ensemble_has_several_teachers(run):
     one = dict(model='crld_zoo::resnet8', num_classes=3, checkpoint='gone.pth')
     student.config.model.teacher = dict(type='TeacherEnsemble', teachers=[one, one])
     assert len(teachers_of(student)) == 2
+    student.config.model.teacher = dict(one, cache='kept')
+    assert len(teachers_of(student)) == 1
+    student.config.model.teacher = dict(type='EMATeacher')
+    assert teachers_of(student) == [], 'which costs what its student costs'
     student.config.model.teacher = None
     assert teachers_of(student) == []
 
