@@ -142,11 +142,11 @@ def labeled_mean(loss: Tensor, target: Tensor) -> Tensor:
     """
     if target.dim() > 1:
         return loss.mean()
-    labeled = (target >= 0).sum().float()
+    labeled = (target >= 0).sum()
     if is_distributed():
-        labeled = labeled.clone()
+        labeled = labeled.float()
         all_reduce(labeled, 'mean')
-    return loss.sum() / torch.where(labeled > 0, labeled, 1)
+    return loss.sum() / labeled.clamp(min=1e-6)  # without a labeled sample the sum is 0; a share of one can be below 1
 
 
 def per_row(temperature: float | Tensor) -> float | Tensor:
@@ -182,6 +182,19 @@ def kl_divergence(log_p: Tensor, log_q: Tensor) -> Tensor:
 
 MASKED = -1e30
 """What stands for a logit that does not take part: its probability is 0, and it is a finite number in fp32."""
+
+
+def ranks(scores: Tensor) -> Tensor:
+    """How many values of its row ``(N, K)`` come before each one in descending order; equal ones in theirs.
+
+    Example:
+        >>> import torch
+        >>> ranks(torch.tensor([[3., 7., 7., 5.]]))
+        tensor([[3, 0, 1, 2]])
+    """
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    places = torch.arange(order.shape[1], device=order.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places)  # twice as fast as to sort again
 
 
 def log_softmax_among(logits: Tensor, group: Tensor) -> Tensor:

@@ -62,3 +62,16 @@ def test_a_table_of_costs_is_that_of_its_file(name):
     full = [cells(line.strip()) for line in capture.get().splitlines() if line.strip()[:1] == '|']
     table = shown('docs/performance_method.md', name)
     assert table[:1] + table[2:] == full[:1] + full[2:], 'a row is missing, or a number is another'
+
+
+def test_the_losses_beside_public_code_are_those_of_their_file():
+    name = 'epyc-zen4-2cores_losses_r56_r20_64'
+    full = [
+        [
+            method,
+            *(f'{row[key]:.2f}' for key in ('ours', 'public', 'ratio')),
+            '{smallest:.2f} to {largest:.2f}'.format(**row),
+        ]
+        for method, row in json.loads((COSTS / f'{name}.json').read_text()).items()
+    ]
+    assert [line[:5] for line in shown('docs/performance_method.md', name)[2:]] == full

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from crld_zoo.registry import DISTILLERS
 
-from .maps import MapDistiller, over_maps
+from .maps import MapDistiller, mean_square, over_maps
 
 
 @over_maps(pool=True, same_channels=True)
@@ -33,8 +33,7 @@ def fitnet_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tensor:
         >>> fitnet_loss([torch.ones(2, 3, 4, 4)], [torch.zeros(2, 3, 4, 4)])
         tensor([1., 1.])
     """
-    losses = ((map_s - map_t).square().flatten(1).mean(1) for map_s, map_t in zip(maps_s, maps_t, strict=True))
-    return functools.reduce(torch.add, losses)
+    return functools.reduce(torch.add, map(mean_square, maps_s, maps_t))
 
 
 def regressor(map_s: Tensor, map_t: Tensor) -> nn.Sequential:

@@ -34,7 +34,7 @@ def mgd_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tensor:
         >>> mgd_loss([torch.ones(2, 3, 4, 4)], [torch.zeros(2, 3, 4, 4)])
         tensor([48., 48.])
     """
-    losses = ((map_s - map_t).square().flatten(1).sum(1) for map_s, map_t in zip(maps_s, maps_t, strict=True))
+    losses = ((map_s - map_t).square().sum((1, 2, 3)) for map_s, map_t in zip(maps_s, maps_t, strict=True))
     return functools.reduce(torch.add, losses)
 
 

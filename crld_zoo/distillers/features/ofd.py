@@ -48,7 +48,7 @@ def ofd_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor], margins: Sequen
     def distance(map_s: Tensor, map_t: Tensor, least: Tensor) -> Tensor:
         wanted = F.adaptive_avg_pool2d(map_t, (map_s.shape[2], map_s.shape[3])).maximum(least[:, None, None])
         counts = (map_s > wanted) | (wanted > 0)
-        return ((map_s - wanted).square() * counts).flatten(1).sum(1)
+        return ((map_s - wanted).square() * counts).sum((1, 2, 3))
 
     distances = itertools.starmap(distance, zip(maps_s, maps_t, margins, strict=True))
     return functools.reduce(lambda shallower, deeper: shallower / 2 + deeper, distances)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from crld_zoo.registry import DISTILLERS
 
 from ..base import Networks, Predictions
-from .maps import STAGES, MapDistiller, over_maps
+from .maps import STAGES, MapDistiller, mean_square, over_maps
 
 BEFORE_ACTIVATION = tuple(f'{stage}:pre' for stage in STAGES)
 WIDEST = 512
@@ -41,15 +41,12 @@ def hcl_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tensor:
         tensor([1., 1.])
     """
 
-    def distance(map_s: Tensor, map_t: Tensor) -> Tensor:
-        return (map_s - map_t).square().flatten(1).mean(1)
-
     def of_pyramid(map_s: Tensor, map_t: Tensor) -> Tensor:
-        loss, weight, weights = distance(map_s, map_t), 1.0, 1.0
+        loss, weight, weights = mean_square(map_s, map_t), 1.0, 1.0
         for side in (4, 2, 1):
             if side < map_s.shape[2]:
                 weight /= 2
-                loss = loss + weight * distance(*(F.adaptive_avg_pool2d(each, side) for each in (map_s, map_t)))
+                loss = loss + weight * mean_square(*(F.adaptive_avg_pool2d(each, side) for each in (map_s, map_t)))
                 weights += weight
         return loss / weights
 

@@ -56,8 +56,9 @@ def rkd_loss(
     def relations(embedding: Tensor) -> tuple[Tensor, Tensor]:
         flat = embedding.flatten(1)
         sides = flat[None] - flat[:, None]  # differences, not products: equal samples are exactly 0 apart
-        distance = others * sides.norm(dim=2).clamp(min=eps**0.5)
-        directions = unit(sides)
+        length = sides.norm(dim=2, keepdim=True)
+        distance = others * length.squeeze(2).clamp(min=eps**0.5)
+        directions = unit(sides, length=length)
         return distance / (distance.sum() / (n * (n - 1))), directions @ directions.mT
 
     def difference(embedding_s: Tensor, embedding_t: Tensor) -> Tensor:

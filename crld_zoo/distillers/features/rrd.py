@@ -38,10 +38,10 @@ def rrd_loss(directions_s: Tensor, directions_t: Tensor, queue: Tensor, *, nce_t
     return -(p_t * (directions_s @ queue.T / nce_t_s).log_softmax(1)).sum(1)
 
 
-def enqueued(queue: Tensor, place: Tensor, rows: Tensor) -> Tensor:
-    """The queue ``(Q, D)`` with rows ``(N, D)`` in place of the oldest, from ``place`` on; the queue stays as it is."""
+def enqueue(queue: Tensor, place: Tensor, rows: Tensor) -> Tensor:
+    """Put rows ``(N, D)`` in place of the oldest of a queue ``(Q, D)``, from ``place`` on, and return the queue."""
     places = (place + torch.arange(len(rows), device=rows.device)) % len(queue)
-    return queue.index_copy(0, places[-len(queue) :], rows[-len(queue) :])  # of more rows than places the last ones
+    return queue.index_copy_(0, places[-len(queue) :], rows[-len(queue) :])  # of more rows than places the last ones
 
 
 @DISTILLERS.register_module()
@@ -87,10 +87,10 @@ class RRD(EmbeddingDistiller):
     def observe(self, student: Predictions, teacher: Predictions, target: Tensor) -> None:
         _, own = self.directions(student[self.student_view], teacher[self.teacher_view])
         rows = torch.cat(all_gather(own))
-        self.queue.copy_(enqueued(self.queue, self.place, rows))
+        enqueue(self.queue, self.place, rows)
         self.place.copy_((self.place + len(rows)) % len(self.queue))
 
     def pair_loss(self, student: Prediction, teacher: Prediction, target: Tensor) -> Tensor:
         directions_s, directions_t = self.directions(student, teacher)
-        queue = enqueued(self.queue, self.place, directions_t.detach())
+        queue = enqueue(self.queue.clone(), self.place, directions_t.detach())
         return rrd_loss(directions_s, directions_t, queue, nce_t_s=self.nce_t_s, nce_t_t=self.nce_t_t)

@@ -38,7 +38,8 @@ def similarity_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor]) -> Tenso
     require_two('SP', maps_s[0])
 
     def similarity(feature: Tensor) -> Tensor:
-        flat = feature.flatten(1)
+        # The order of the numbers is the same for all samples and does not count: the one in memory needs no copy.
+        flat = (feature if feature.is_contiguous() else feature.permute(0, 2, 3, 1)).flatten(1)
         return unit(flat @ flat.T)
 
     losses = (

@@ -11,7 +11,7 @@ from crld_zoo.errors import InputError
 from crld_zoo.registry import DISTILLERS
 
 from ..base import Distiller, Networks, Prediction, Predictions, require_choice, require_nonnegative
-from ..functional import full_precision, labeled_mean, labels_and_shares, log_softmax_among
+from ..functional import full_precision, labeled_mean, labels_and_shares, log_softmax_among, ranks
 
 VARIANTS = ('reference', 'paper')
 
@@ -64,9 +64,8 @@ def uskd_loss(
             return values / (1 - (values.gather(1, label) * counts).sum(1, keepdim=True) + 1e-6)
 
         scores = scaled(log_w.exp()) + scaled(log_s if variant == 'reference' else log_s.exp())
-        place = scores.argsort(dim=1, descending=True, stable=True).argsort(1)
         others = torch.ones_like(log_s, dtype=torch.bool).scatter(1, label, ~counts)
-        zipf = others / (place + 1).to(log_s.dtype)
+        zipf = others / (ranks(scores) + 1).to(log_s.dtype)
         zipf = zipf / zipf.sum(1, keepdim=True).clamp(min=1e-12)
     of_others = -(zipf * log_softmax_among(logits_s, others)).sum(1)
 
@@ -151,4 +150,4 @@ class USKD(Distiller):
         if feature.dim() == 3:  # tokens; a square number of them and one more: a class token comes first
             has_class = math.isqrt(feature.shape[1] - 1) ** 2 == feature.shape[1] - 1
             return feature[:, 0] if has_class else feature.mean(1)
-        return feature.flatten(2).mean(2) if feature.dim() == 4 else feature
+        return feature.mean((2, 3)) if feature.dim() == 4 else feature

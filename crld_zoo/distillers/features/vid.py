@@ -46,7 +46,8 @@ def vid_loss(maps_s: Sequence[Tensor], maps_t: Sequence[Tensor], log_scales: Seq
 
     def likelihood(map_s: Tensor, map_t: Tensor, log_scale: Tensor) -> Tensor:
         variance = F.softplus(log_scale) + eps
-        return 0.5 * ((map_s - map_t).square().mean((2, 3)) / variance + variance.log()).mean(1)
+        squares = (map_s - map_t).square().sum((2, 3)) / map_s[0, 0].numel()  # as in mean_square
+        return 0.5 * (squares / variance + variance.log()).mean(1)
 
     return functools.reduce(torch.add, itertools.starmap(likelihood, zip(maps_s, maps_t, log_scales, strict=True)))
 

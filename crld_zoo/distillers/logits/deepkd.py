@@ -19,8 +19,8 @@ from ..base import (
     require_nonnegative,
     require_positive,
 )
-from ..functional import at_target, kl_divergence, log_softmax_among, put_at_target, soft_target, standardize
-from .dkd import dkd_loss
+from ..functional import at_target, kl_divergence, log_softmax_among, put_at_target, ranks, soft_target, standardize
+from .dkd import decoupled_divergences
 
 
 @soft_target
@@ -52,10 +52,15 @@ def non_target_loss(
         >>> non_target_loss(logits, 2 * logits, target, temperature=1.0, topk=2)
         tensor([0.])
     """
-    rank = logits_t.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    among = put_at_target((rank < topk) | (topk == 0), target, False)
+    among = put_at_target((ranks(logits_t) < topk) | (topk == 0), target, False)
     log_s, log_t = (log_softmax_among(logits / temperature, among) for logits in (logits_s, logits_t))
     return temperature**2 * kl_divergence(log_t, log_s)
+
+
+@soft_target
+def _dkd_terms(logits_s: Tensor, logits_t: Tensor, target: Tensor, *, temperature: float) -> tuple[Tensor, Tensor]:
+    of_target, of_rest = decoupled_divergences(logits_s / temperature, logits_t / temperature, target)
+    return temperature**2 * of_target, temperature**2 * of_rest
 
 
 @DISTILLERS.register_module()
@@ -138,8 +143,9 @@ class DeepKD(PairDistiller):
             )
         logits = (student.logits, teacher.logits.detach())
         logits_s, logits_t = map(standardize, logits) if self.logit_stand else logits
-        of_target = dkd_loss(logits_s, logits_t, target, alpha=1.0, beta=0.0, temperature=self.temperature)
-        of_rest = non_target_loss(logits_s, logits_t, target, temperature=self.temperature, topk=self.topk)
+        of_target, of_rest = _dkd_terms(logits_s, logits_t, target, temperature=self.temperature)
+        if any(self.ends):
+            of_rest = non_target_loss(logits_s, logits_t, target, temperature=self.temperature, topk=self.topk)
         if self.rest_weight != 'one':
             rest = 1 - at_target((logits_t.to(of_rest.dtype) / self.temperature).softmax(1), target)
             of_rest = rest * (of_rest if self.per_sample else of_rest.mean())

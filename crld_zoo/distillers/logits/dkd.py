@@ -11,15 +11,15 @@ from ..base import PairDistiller, Prediction, require_nonnegative, require_posit
 from ..functional import at_target, kl_divergence, other_logits, per_row, soft_target
 
 
-def decoupled_divergence(logits_s: Tensor, logits_t: Tensor, target: Tensor, alpha: float, beta: float) -> Tensor:
-    """``alpha KL(b_t || b_s) + beta KL(q_t || q_s)``, ``(N,)``, of logits that are scaled already (eq. 7).
+def decoupled_divergences(logits_s: Tensor, logits_t: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """``KL(b_t || b_s)`` and ``KL(q_t || q_s)``, ``(N,)`` each, of logits that are scaled already (eq. 7).
 
     ``b`` is the two-way split of the softmax into target and rest, ``q`` the softmax over the other classes alone.
 
     Example:
         >>> import torch
         >>> logits, target = torch.tensor([[1., 2., 4.]]), torch.tensor([0])
-        >>> decoupled_divergence(logits, 2 * logits, target, alpha=1.0, beta=0.0).round(decimals=3)
+        >>> decoupled_divergences(logits, 2 * logits, target)[0].round(decimals=3)
         tensor([0.0330])
     """
 
@@ -29,7 +29,7 @@ def decoupled_divergence(logits_s: Tensor, logits_t: Tensor, target: Tensor, alp
         return two_way.log_softmax(1), others.log_softmax(1)
 
     (two_way_s, others_s), (two_way_t, others_t) = split(logits_s), split(logits_t)
-    return alpha * kl_divergence(two_way_t, two_way_s) + beta * kl_divergence(others_t, others_s)
+    return kl_divergence(two_way_t, two_way_s), kl_divergence(others_t, others_s)
 
 
 @soft_target
@@ -61,7 +61,8 @@ def dkd_loss(
         tensor([True])
     """
     divisor = per_row(temperature)
-    return temperature**2 * decoupled_divergence(logits_s / divisor, logits_t / divisor, target, alpha, beta)
+    of_target, of_rest = decoupled_divergences(logits_s / divisor, logits_t / divisor, target)
+    return temperature**2 * (alpha * of_target + beta * of_rest)
 
 
 @DISTILLERS.register_module()

@@ -8,7 +8,7 @@ from torch import Tensor
 from crld_zoo.registry import DISTILLERS
 
 from ..base import PairDistiller, Prediction, require_choice, require_count, require_nonnegative, require_positive
-from ..functional import MASKED, kl_divergence, log_softmax_among, per_row, put_at_target, soft_target
+from ..functional import MASKED, kl_divergence, per_row, put_at_target, soft_target
 
 
 @soft_target
@@ -60,9 +60,9 @@ def gkd_loss(
 
     def split(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits = logits / divisor
-        masses = [logits.masked_fill(~group, MASKED).logsumexp(1) for group in (primary, ~primary)]
-        two_way = torch.stack(masses, 1).log_softmax(1)
-        return two_way, log_softmax_among(logits, primary), log_softmax_among(logits, ~primary)
+        groups = logits.gather(1, index), logits.masked_fill(primary, MASKED)
+        two_way = torch.stack([group.logsumexp(1) for group in groups], 1).log_softmax(1)
+        return two_way, groups[0].log_softmax(1), groups[1].log_softmax(1)
 
     two_way, of_primary, of_secondary = map(kl_divergence, split(logits_t), split(logits_s))
     return temperature**2 * (alpha * two_way + beta * of_primary + lambda_ * of_secondary)
