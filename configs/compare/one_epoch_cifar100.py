@@ -6,7 +6,7 @@ the methods that need something of their own. Here:
 - 100 images of each class, the full test set after the epoch. One epoch has no best one.
 - No row measures the teacher before it trains, which would take longer than the epoch; SSKDHead's row does.
 - No learning rate falls, and no method warms up: each counts at its full weight from the first step, which is more than
-  some recipes ask of an untrained student.
+  some recipes ask of an untrained student. "GKD, warm-up" is GKD as its recipe has it, growing over 10 epochs.
 - "untrained" is the control: CE with a learning rate of 0, so the first weights with the epoch's batch statistics. The
   first weights are the same in every row but SimKD's, whose head is the teacher's.
 - The loss is logged every 10 steps: a log's first entry is the mean of steps 1 to 10, its last that of 141 to 150.
@@ -49,6 +49,7 @@ rows = {
         recipe='crld_zoo::logit_standardization/ctkd+ls_r56_r20_cifar100.py',
         cfg_options={'model.distiller.distiller.decay_loops': 1},
     ),
+    'GKD, warm-up': 'crld_zoo::gkd/gkd_r56_r20_cifar100.py',
     'CMKD': 'crld_zoo::cmkd/cmkd_r56_r20_cifar100.py',
     'KDIGA': 'crld_zoo::kdiga/kdiga_r56_r20_cifar100.py',
     'SimKD': 'crld_zoo::simkd/simkd_r56_r20_cifar100.py',

@@ -18,6 +18,7 @@ from crld_zoo.datasets import Digits, InMemoryDataset, SyntheticImages, as_batch
 from crld_zoo.datasets.in_memory import _roomy_device
 from crld_zoo.datasets.labels import labels_of
 from crld_zoo.errors import InputError
+from crld_zoo.launch.processes import leave_group
 from crld_zoo.registry import FUNCTIONS
 
 CLASSES = ('a', 'b', 'c')
@@ -83,7 +84,7 @@ def record_in_process(rank: int, folder) -> None:
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder / "store"}', rank=rank, world_size=2)
     epochs = record_epochs(folder / str(rank), dataset=dict(type=Numbered, count=51))
     torch.save(epochs, folder / f'{rank}.pt')
-    torch.distributed.destroy_process_group()
+    leave_group()
 
 
 def flat(batches: list[list[int]]) -> list[int]:

@@ -12,6 +12,7 @@ from mmengine.model import BaseModel
 from mmengine.runner import Runner
 
 from crld_zoo.datasets import InMemoryCIFAR100, InMemoryTinyImageNet
+from crld_zoo.launch.processes import leave_group
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
@@ -59,7 +60,7 @@ def one_epoch(path, work_dir) -> Counter:
 def one_epoch_in_process(rank: int, path, folder) -> None:
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder / "store"}', rank=rank, world_size=2)
     torch.save(dict(one_epoch(path, folder / str(rank))), folder / f'{rank}.pt')
-    torch.distributed.destroy_process_group()
+    leave_group()
 
 
 def test_an_epoch_shows_each_image_once(cifar, tmp_path):

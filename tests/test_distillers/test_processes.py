@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import crld_zoo  # noqa: F401  a spawned process imports this module alone
+from crld_zoo.launch.processes import leave_group
 
 from .cases import CASES, TWO_DEEP, build, draws, ready, rows_of
 from .testers import begin, losses, observe, prepared, random_predictions, statistics
@@ -36,7 +37,7 @@ def work(rank: int, folder, cases: list[str]) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/meeting', rank=rank, world_size=2)
     torch.save({case: course(case, rank, 2) for case in cases}, folder / f'{rank}.pt')
-    torch.distributed.destroy_process_group()
+    leave_group()
 
 
 @pytest.fixture(scope='module')

@@ -11,6 +11,7 @@ from mmengine.hooks import Hook
 
 from crld_zoo.engine import DivergenceError, DivergenceHook
 from crld_zoo.errors import InputError
+from crld_zoo.launch.processes import leave_group
 
 from . import tiny_run
 
@@ -202,7 +203,7 @@ def _one_of_two(rank: int, folder: str) -> None:
         f'{folder}/{rank}.pth',
     )
     torch.distributed.barrier()
-    torch.distributed.destroy_process_group()
+    leave_group()
 
 
 @pytest.mark.slow

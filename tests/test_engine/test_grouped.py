@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from crld_zoo.engine import GroupedOptimWrapper
 from crld_zoo.errors import InputError
+from crld_zoo.launch.processes import leave_group
 from crld_zoo.registry import MODELS
 
 from ..test_distillers.testers import golden
@@ -265,7 +266,7 @@ def _work(rank: int, folder: Path) -> None:
     half = slice(4 * rank, 4 * rank + 4)
     found = {counts: course(MMDistributedDataParallel(Sides()), half, counts) for counts in (1, 2)}
     torch.save(found, folder / f'{rank}.pth')
-    torch.distributed.destroy_process_group()
+    leave_group()
 
 
 def test_two_processes_of_half_a_batch_are_one(tmp_path):

@@ -28,6 +28,7 @@ from crld_zoo.evaluation import (
     measure,
 )
 from crld_zoo.evaluation.per_sample import PerSampleMetric
+from crld_zoo.launch.processes import leave_group
 from crld_zoo.registry import DATA_SAMPLERS
 
 OPTIONS = [
@@ -317,7 +318,7 @@ def evaluate_in_process(rank: int, folder) -> None:
                 evaluator.process(BatchPrediction(scores[index], batch['data_samples']).samples())
             results[size, round_up] = evaluator.evaluate(size)
     torch.save(results, folder / f'{rank}.pt')
-    torch.distributed.destroy_process_group()
+    leave_group()
 
 
 def test_two_processes_give_the_numbers_of_one_and_leave_no_file(tmp_path, monkeypatch):

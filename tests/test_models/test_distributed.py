@@ -13,6 +13,7 @@ import torch.multiprocessing
 from mmengine.model import MMDistributedDataParallel
 
 from crld_zoo.distillers import Progress
+from crld_zoo.launch.processes import leave_group
 from crld_zoo.registry import MODELS
 
 CLASSES, COUNT = 5, 8
@@ -78,7 +79,7 @@ def _work(rank: int, folder: Path) -> None:
     }
     results['averaged'] = averaged(rank)
     torch.save(results, folder / f'{rank}.pth')
-    torch.distributed.destroy_process_group()
+    leave_group()
 
 
 def test_two_processes_equal_one(tmp_path):
