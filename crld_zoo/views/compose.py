@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from graphlib import CycleError, TopologicalSorter
 
 import torch
 from torch import Tensor, nn
@@ -38,11 +39,11 @@ class Views(nn.Module):
 
     Args:
         views: A list of operations for each view name, as configs from the registry ``VIEWS``; an empty list is the
-            image itself. A dict ``dict(of=…, operations=[…])`` starts from another view, which stands before it.
+            image itself. A dict ``dict(of=…, operations=[…])`` starts from another view, wherever that stands.
         given: Names of views that come ready made, from a pipeline.
 
     Raises:
-        InputError: No views, an operation with impossible options, a view of one that is not there before it.
+        InputError: No views, an operation with impossible options, a view of one that is not there, or of itself.
         UnknownNameError: An operation that is not registered.
 
     Example:
@@ -58,21 +59,28 @@ class Views(nn.Module):
         super().__init__()
         if not isinstance(views, Mapping) or not views:
             raise InputError(f'Views: a dict with a list of operations for each view name is needed, not {views!r}.')
-        self.sources: dict[str, str | None] = {}
-        pipelines = []
-        for name, view in views.items():
-            source, operations = _source_and_operations(name, view)
-            if source is not None and source not in self.sources and (source in views or source not in given):
+        parts = {name: _source_and_operations(name, view) for name, view in views.items()}
+        self.sources = {name: source for name, (source, _) in parts.items()}
+        for name, source in self.sources.items():
+            if source is not None and source not in (*views, *given):
                 raise InputError(
-                    f"Views: view '{name}' is made of '{source}', which is not there before it: the views are "
+                    f"Views: view '{name}' is made of '{source}', which is not there: the views are "
                     f'{", ".join(dict.fromkeys((*given, *views)))}.'
                 )
-            self.sources[name] = source
-            pipelines.append(_build(name, operations))
-        self.names = tuple(views)
-        self._operations = {name: _source_and_operations(name, view)[1] for name, view in views.items()}
+        # Not the order of the config: MMEngine sorts the keys of a config that it writes.
+        made_of: dict[str, list[str]] = {
+            name: [source] if source is not None and source in views else [] for name, source in self.sources.items()
+        }
+        try:
+            self.names = tuple(TopologicalSorter(made_of).static_order())
+        except CycleError as error:
+            raise InputError(
+                f'Views: {" of ".join(map(repr, error.args[1]))}: none is made of itself, let one start from the image.'
+            ) from None
+        self._operations = {name: parts[name][1] for name in self.names}
+        pipelines = [_build(name, operations) for name, operations in self._operations.items()]
         self.pipelines = nn.ModuleList(map(nn.ModuleList, pipelines))
-        self._steps = {name: tuple(pipeline) for name, pipeline in zip(views, pipelines, strict=True)}
+        self._steps = {name: tuple(pipeline) for name, pipeline in zip(self.names, pipelines, strict=True)}
         self._draws = {name: _draws(self._steps[name], self._images_before(name)) for name in self.names}
 
     def size_of(self, view: str) -> tuple[int, int] | None:
@@ -98,7 +106,7 @@ class Views(nn.Module):
         return name in self.names
 
     def with_sources(self, names: Sequence[str]) -> list[str]:
-        """Those of the views that must be made for ``names``, in the order of the config."""
+        """Those of the views that must be made for ``names``, sources first."""
         wanted = set(names)
         for name in reversed(self.names):
             source = self.sources[name]
