@@ -32,13 +32,14 @@ device. The batch then holds a list over the views of lists of images, and a lis
 
 Label-scarcity experiments take a class-balanced subset of any in-memory set, ``labels_per_class=10`` or
 ``fraction=0.1`` with ``subset_seed=0``; ``others='unlabeled'`` keeps the other images with the label -1, which is that
-of an image without label everywhere.
+of an image without label everywhere. :class:`ImageFolder` takes a folder of unlabeled pictures besides, and
+:class:`LabeledShareBatchSampler` gives every batch the same share of labeled ones.
 """
 
 from .cifar import InMemoryCIFAR10, InMemoryCIFAR100
 from .digits import Digits
 from .fingerprint import fingerprint
-from .from_files import CustomDataset, ImageNet
+from .from_files import CustomDataset, ImageNet, ImageNet21k
 from .image_files import ImageFiles
 from .image_folder import ImageFolder, class_folders
 from .in_memory import InMemoryDataset, as_batch
@@ -60,6 +61,7 @@ __all__ = [
     'ImageFiles',
     'ImageFolder',
     'ImageNet',
+    'ImageNet21k',
     'InMemoryCIFAR10',
     'InMemoryCIFAR100',
     'InMemoryDataset',

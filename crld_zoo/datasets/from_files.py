@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import mmpretrain.datasets
+import numpy as np
 from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import print_log
 
@@ -13,14 +14,28 @@ from crld_zoo.registry import DATASETS
 
 from .image_folder import class_folders
 from .scan import describe, find_images, printable
+from .subset import UNLABELED, check_labels
 
 
 class _ClassFolders(mmpretrain.datasets.CustomDataset):
     """Finds the images of a local folder as :class:`~crld_zoo.datasets.image_folder.ImageFolder` does.
 
     The endings stay the dataset's own (``extensions``): the pipeline decides what it can decode. Folders that are not
-    on this machine are searched as mmpretrain does.
+    on this machine are searched as mmpretrain does. The label -1 of a list of files is that of an unlabeled image.
     """
+
+    def load_data_list(self) -> list[dict]:
+        """mmpretrain's list of images, its labels checked."""
+        images = super().load_data_list()
+        if self.with_label:
+            labels = np.array([image['gt_label'] for image in images], dtype=np.int64)
+            unnamed = [''] * (int(labels.max(initial=1)) + 1)  # classes without names are as many as occur
+            check_labels(labels, unnamed if self.CLASSES is None else self.CLASSES)
+        return images
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """The class of one image, in a list; empty if it is unlabeled."""
+        return [label for label in super().get_cat_ids(idx) if label != UNLABELED]
 
     def _find_samples(self) -> list:
         root = self.img_prefix
@@ -63,3 +78,8 @@ class CustomDataset(_ClassFolders, mmpretrain.datasets.CustomDataset):
 @DATASETS.register_module()
 class ImageNet(_ClassFolders, mmpretrain.datasets.ImageNet):
     """mmpretrain's ``ImageNet``: a list of files, or folders of classes read by the rules of ``ImageFolder``."""
+
+
+@DATASETS.register_module()
+class ImageNet21k(_ClassFolders, mmpretrain.datasets.ImageNet21k):
+    """mmpretrain's ``ImageNet21k``: a list of files, or folders of classes read by the rules of ``ImageFolder``."""

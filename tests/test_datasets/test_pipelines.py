@@ -11,6 +11,10 @@ from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 from PIL import Image
 
+from crld_zoo.datasets import labels_of
+from crld_zoo.errors import InputError
+from crld_zoo.registry import DATASETS
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -64,3 +68,35 @@ def test_imagenet_by_its_plain_name(folder):
             seed=0,
         )
     assert isinstance(loader.dataset, mmpretrain.datasets.ImageNet) and len(loader.dataset) == 6
+
+
+def listed(folder, *labels: int, **options):
+    """Three listed images, read lazily."""
+    lines = [f'cat/{number}.jpg {label}\n' for number, label in enumerate(labels)]
+    (folder / 'list.txt').write_text(''.join(lines))
+    with DefaultScope.overwrite_default_scope('crld_zoo'):
+        return DATASETS.build(
+            dict(type='CustomDataset', data_root=str(folder), ann_file='list.txt', pipeline=[], **options)
+        )
+
+
+@pytest.mark.parametrize('options', [{}, dict(metainfo=dict(classes=['cat', 'dog']))])
+def test_a_list_of_files_may_hold_images_without_label(folder, options):
+    dataset = listed(folder, 0, -1, 1, **options)
+    assert labels_of(dataset).tolist() == [0, -1, 1]
+    assert [dataset.get_cat_ids(index) for index in range(3)] == [[0], [], [1]]
+
+
+@pytest.mark.parametrize('wrong', [-2, -100, 2])
+def test_a_list_of_files_with_labels_outside_of_the_classes_is_refused(folder, wrong):
+    with pytest.raises(InputError, match=f'label {wrong} lies outside the 2 classes'):
+        listed(folder, 0, 1, wrong, metainfo=dict(classes=['cat', 'dog']))
+
+
+def test_rare_classes_of_a_folder_are_repeated(folder):
+    for number in (1, 2):
+        (folder / 'dog' / f'{number}.jpg').unlink()
+    inner = dict(type='CustomDataset', data_root=str(folder), pipeline=[])
+    with DefaultScope.overwrite_default_scope('crld_zoo'):
+        balanced = DATASETS.build(dict(type='ClassBalancedDataset', dataset=inner, oversample_thr=0.5))
+    assert labels_of(balanced).tolist() == [0, 0, 0, 1, 1] and balanced.metainfo['classes'] == ('cat', 'dog')
