@@ -18,7 +18,7 @@ import torch
 from crld_zoo.errors import InputError
 
 from .loop import Protocol, Segment, run_loop
-from .machine import joules_used, peak_memory
+from .machine import peak_memory
 from .reference import ReferenceTraining
 from .setup import Options, build_or_explain, in_way, measured_config, set_tf32
 from .timing import Clock, Spread
@@ -258,10 +258,11 @@ def _obey_with_reference(pipe: Connection, training: ReferenceTraining, clock: C
     for setting, steps in _orders(pipe, training.device):
         batches = training.batches(setting.workers)
         training.step(next(batches))  # its workers have started, its caches are warm
-        start, joules = clock.now(), joules_used(training.device)
+        joules = clock.joules()  # first: to ask for it takes time
+        start = clock.now()
         for _ in range(steps):
             training.step(next(batches))
-        seconds, joules = clock.now() - start, joules_used(training.device) - joules
-        segment = Segment(steps * training.batch_size, seconds, joules=joules)
+        seconds = clock.now() - start
+        segment = Segment(steps * training.batch_size, seconds, joules=clock.joules() - joules)
         batches.close()  # first: its workers are not to go on while another side is measured
         pipe.send(segment)

@@ -43,9 +43,9 @@ _PAIRS = (
     'configs/crld/mlld+crld_r56_r20_cifar100.py',
 )
 _WAYS = ('fp32', 'tf32', 'bf16', 'tf32+graph', 'bf16+graph')
+_WAYS_OF_A_CPU = ('fp32', 'bf16')
 _TRAINING = 240 * 50_000
 """Images of a training on CIFAR-100 as the papers have it."""
-_WAYS_OF_A_CPU = ('fp32', 'bf16')
 _IN_MEMORY = [  # the arithmetic alone: reading and decoding files is the loader's
     "train_dataloader.dataset={'_delete_': True, 'type': 'SyntheticImages', 'num_images': 1024, 'num_classes': 1000, "
     "'size': 224, 'device': 'auto'}",

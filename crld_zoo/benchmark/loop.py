@@ -10,7 +10,6 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from .machine import joules_used
 from .timing import Clock
 
 
@@ -65,8 +64,7 @@ class _Conductor(Hook):
         self._left: int | None = None
 
     def before_train(self, runner: Runner) -> None:
-        self._device = next(runner.model.parameters()).device
-        self._clock = Clock(self._device, self._processor_time)
+        self._clock = Clock(next(runner.model.parameters()).device, self._processor_time)
         self._protocol = self._make(runner)
         self._begin(self._advance(None))
 
@@ -79,13 +77,14 @@ class _Conductor(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         if self._left is None:  # the untimed iteration
             self._left, self._images, self._waiting = self._steps, 0, 0.0
-            self._start, self._joules = self._clock.now(), joules_used(self._device)
+            self._joules = self._clock.joules()  # first: to ask for it takes time
+            self._start = self._clock.now()
         else:
             self._left -= 1
             self._images += len(data_batch['data_samples'])
             if not self._left:
                 seconds = self._clock.now() - self._start
-                segment = Segment(self._images, seconds, self._waiting, joules_used(self._device) - self._joules)
+                segment = Segment(self._images, seconds, self._waiting, self._clock.joules() - self._joules)
                 self._begin(self._advance(segment))
         self._end = self._clock.read()
 

@@ -12,6 +12,8 @@ import torch
 
 from crld_zoo.errors import InputError
 
+from .machine import joules_used
+
 
 class Spread(NamedTuple):
     """Several measurements of one thing.
@@ -51,6 +53,7 @@ class Clock:
     """
 
     def __init__(self, device: torch.device, processor_time: bool = False) -> None:
+        self.device = device
         self.on_gpu = device.type == 'cuda'
         if self.on_gpu and processor_time:
             raise InputError('processor time says nothing about a GPU: leave --processor-time out.')
@@ -61,6 +64,12 @@ class Clock:
         if self.on_gpu:
             torch.cuda.synchronize()
         return self.read()
+
+    def joules(self) -> float:
+        """What the device has used when all of that is done, see :func:`~crld_zoo.benchmark.machine.joules_used`."""
+        if self.on_gpu:
+            torch.cuda.synchronize()
+        return joules_used(self.device)
 
     def time(self, work: Callable[[], object], calls: int) -> float:
         """Seconds of one call, as the mean of several in a row."""

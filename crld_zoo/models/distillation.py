@@ -569,8 +569,8 @@ def _normalization(preprocessor: nn.Module) -> tuple[list[float], list[float]] |
     mean, std = (getattr(preprocessor, name, None) for name in ('mean', 'std'))
     if mean is None or std is None:
         return None
-    mean, std = (torch.as_tensor(values, dtype=torch.float32).flatten().tolist() for values in (mean, std))
-    return mean * (3 // len(mean)), std * (3 // len(std))
+    mean, std = (torch.as_tensor(values, dtype=torch.float64).flatten().tolist() for values in (mean, std))
+    return mean * 3 if len(mean) == 1 else mean, std * 3 if len(std) == 1 else std
 
 
 def _build_student(student: str | dict | nn.Module) -> nn.Module:
