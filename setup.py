@@ -13,8 +13,8 @@ VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'crld_zoo/version.py').read
 # The upper bounds are what was run: beyond them pip takes a torch that mmengine has not been tried with. The lower ones
 # are for .github/workflows/ci.yml to run.
 REQUIRES = [
-    'torch>=2.6,<2.14',
-    'torchvision>=0.21,<0.29',
+    'torch>=2.8,<2.14',
+    'torchvision>=0.23,<0.29',
     'numpy>=1.26',
     'mmengine>=0.10.7,<0.11',
     'mmcv-lite>=2.1,<2.4',
@@ -25,9 +25,9 @@ REQUIRES = [
 ]
 EXTRAS = {
     'demo': ['scikit-learn>=1.3'],
-    'timm': ['timm>=1.0.3'],
+    'timm': ['timm>=1.0.27'],
     'tensorboard': ['tensorboard>=2.15'],
-    'export': ['onnx>=1.17', 'onnxscript>=0.5', 'onnxruntime>=1.20', 'huggingface_hub>=0.24'],
+    'export': ['onnx>=1.17', 'onnxscript>=0.7', 'onnxruntime>=1.20', 'huggingface_hub>=0.24'],
     'report': ['matplotlib>=3.8', 'scikit-learn>=1.3'],
     'cluster': ['submitit>=1.5'],
 }

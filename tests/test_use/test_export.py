@@ -122,7 +122,7 @@ def test_students_of_timm_are_opened_by_timm(timm_run, to, tmp_path):
     export(student, to, tmp_path / 'folder')
     network = timm.create_model(f'local-dir:{tmp_path / "folder"}', pretrained=True).eval()
     data = timm.data.resolve_model_data_config(network)
-    assert data['input_size'] == (3, 16, 16)
+    assert tuple(data['input_size']) == (3, 16, 16)
     assert data['mean'] == pytest.approx([120 / 255, 110 / 255, 100 / 255], abs=1e-4)
     assert json.loads((tmp_path / 'folder' / 'config.json').read_text())['label_names'] == student.classes
     images, _ = next(student.held_out())

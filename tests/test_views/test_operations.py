@@ -185,7 +185,7 @@ def resized_by_pil(images, windows, size, interpolation):
 def assert_as_good_as_equal(result, expected):
     difference = (result.int() - expected.int()).abs()
     assert result.shape == expected.shape and difference.max() <= 2  # one level in each direction
-    # PyTorch 2.6 rounds its bilinear weights otherwise: up to 19 % of the values are one level off
+    # PyTorch 2.8 rounds its bilinear weights otherwise: up to 19 % of the values are one level off
     assert (difference > 0).float().mean() < (0.03 if NEWEST else 0.25) and (difference > 1).float().mean() < 1e-4
 
 
