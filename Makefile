@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 # `docs` is a folder too: without this line make would find it up to date.
-.PHONY: demo check docs test test-data faults gpu clean
+.PHONY: demo check docs test test-whole test-data faults gpu clean
 
 demo: .venv/ready       ## the main job on the sample: a teacher, a baseline, distilled students, a table, a page of figures
 	$(BIN)/python tools/quickstart.py
@@ -20,7 +20,10 @@ docs: .venv/ready       ## the documentation site in build/docs, without a warni
 	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs build/docs
 
 test: .venv/ready       ## all tests but those of the wheel and those below, in two processes
-	$(BIN)/python -m pytest -m "not data and not wheel" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not data and not wheel and not whole" -n 2 --dist loadfile --no-loadscope-reorder
+
+test-whole: .venv/ready ## whole commands: the demo, the pages, a comparison told to stop, faults in brief
+	$(BIN)/python -m pytest -m "whole and not data" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-data: .venv/ready  ## the tests that need the real data beside the repository
 	$(BIN)/python -m pytest -m data

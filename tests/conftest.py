@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ import torch
 from mmengine.logging import MMLogger
 
 import crld_zoo  # noqa: F401  its remedies come before everything of MMEngine
+
+from . import layout  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,6 +65,11 @@ def log(caplog):
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests and the libraries' objects stay to the end: no collection of garbage looks through them."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

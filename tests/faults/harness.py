@@ -1,17 +1,9 @@
-"""Runs of the real command in processes of their own, to be killed, signalled and starved.
-
-The processes are forked from one that has imported everything already, so that a start costs tenths of a second
-instead of seconds; what they run is ``tools/train.py`` or ``tools/test.py``, arguments and all.
-"""
+"""Runs of ``tools/train.py`` and ``tools/test.py`` in processes of their own, to be killed, signalled and starved."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import runpy
-import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,34 +11,24 @@ from pathlib import Path
 os.environ.setdefault('OMP_NUM_THREADS', '1')  # one thread: forks are safe, and sums add up in the same order
 
 import torch
-from mmengine.logging import MMLogger
 
 import crld_zoo.engine
 from crld_zoo.checkpoint_files import read_checkpoint
 from crld_zoo.engine.checkpoints import find_resume_checkpoint
-from crld_zoo.registry import DATASETS, DISTILLERS, MODELS, VIEWS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT))  # for run.py
+
+from tests.processes import Tool  # noqa: E402
+
 CONFIG = HERE / 'fault_config.py'
 LAST = 'epoch_3.pth'
 LENGTH = 24  # iterations
 SNAPSHOT_INTERVAL = 3
 
-_FORK = multiprocessing.get_context('fork')
-_OUTPUTS = tempfile.TemporaryDirectory(prefix='crld_zoo_fault_runs_')
 
-
-def import_everything() -> None:
-    """What a run imports, once for all forks."""
-    sys.path.insert(0, str(HERE))
-    for registry in (DATASETS, DISTILLERS, MODELS, VIEWS):
-        registry.import_from_location()
-    import mmpretrain.models  # noqa: F401
-    import sklearn.datasets  # noqa: F401
-
-
-class Run:
+class Run(Tool):
     """A command that runs in the background.
 
     Args:
@@ -55,34 +37,8 @@ class Run:
         prepare: Called in the process before the command.
     """
 
-    count = 0
-
     def __init__(self, *arguments: object, command: str = 'train', prepare: Callable[[], None] | None = None) -> None:
-        Run.count += 1
-        self.output_file = Path(_OUTPUTS.name, f'{Run.count}.log')
-        self.process = _FORK.Process(target=self._run, args=(command, [str(part) for part in arguments], prepare))
-        self.process.start()
-
-    def _run(self, command: str, arguments: list[str], prepare: Callable[[], None] | None) -> None:
-        os.setpgid(0, 0)
-        output = os.open(self.output_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        sys.stdout = os.fdopen(1, 'w', buffering=1)
-        sys.stderr = os.fdopen(2, 'w', buffering=1)
-        MMLogger._instance_dict.clear()  # the parent's loggers write elsewhere
-        sys.argv = [f'{command}.py', *arguments]
-        if prepare is not None:
-            prepare()
-        runpy.run_path(str(ROOT / 'tools' / f'{command}.py'), run_name='__main__')
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
-
-    @property
-    def running(self) -> bool:
-        return self.process.is_alive()
+        super().__init__(ROOT, f'tools/{command}.py', *arguments, prepare=prepare)
 
     def children(self) -> list[int]:
         """Its loader workers."""
@@ -90,21 +46,6 @@ class Run:
         for task in Path(f'/proc/{self.pid}/task').glob('*/children'):
             found += [int(pid) for pid in task.read_text().split()]
         return found
-
-    def signal(self, number: int) -> None:
-        if self.running:
-            os.kill(self.pid, number)
-
-    def wait(self, seconds: float = 300) -> int:
-        """The exit code; negative for the signal that ended it. A run that hangs is an error."""
-        self.process.join(seconds)
-        if self.running:
-            os.killpg(self.pid, signal.SIGKILL)
-            raise TimeoutError(f'still running after {seconds} s:\n{self.output()}')
-        return self.process.exitcode
-
-    def output(self) -> str:
-        return self.output_file.read_text()
 
     def error_lines(self) -> list[str]:
         """The lines that are no log."""

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import harness
 import scenarios
 
 
@@ -26,7 +25,6 @@ def main() -> int:
     parser.add_argument('--json', type=Path, help='write the figures here as well')
     arguments = parser.parse_args()
     some, few = max(arguments.kills // 5, 1), max(arguments.kills // 16, 1)
-    harness.import_everything()
     with tempfile.TemporaryDirectory(prefix='crld_zoo_faults_') as folder:
         folder = Path(folder)
         images = scenarios.write_images(folder / 'images')

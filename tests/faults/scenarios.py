@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import random
@@ -222,7 +223,7 @@ def full_disks(folder: Path, undisturbed: Path, count: int) -> Figures:
                 kept = shutil.copytree(work_dir, folder / f'kept_{number}')
         except PermissionError:
             kept = folder / f'kept_{number}'
-            run = train(kept, prepare=lambda number=number: _limit_files(400_000 + 300_000 * number))
+            run = train(kept, prepare=functools.partial(_limit_files, 400_000 + 300_000 * number))
             _check_full(figures, run, kept)
         figures.after_fault(kept)
         figures.survived += figures.finish(kept, undisturbed)

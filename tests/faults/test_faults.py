@@ -8,11 +8,12 @@ import harness
 import pytest
 import scenarios
 
+pytestmark = pytest.mark.whole
+
 
 @pytest.fixture(scope='module')
 def undisturbed(tmp_path_factory):
     """The run that no fault meets."""
-    harness.import_everything()
     return scenarios.undisturbed_run(tmp_path_factory.mktemp('undisturbed') / 'run')
 
 
@@ -81,7 +82,6 @@ def two(undisturbed, tmp_path_factory):
     return scenarios.two_processes(tmp_path_factory.mktemp('two') / 'run')
 
 
-@pytest.mark.slow
 def test_two_processes_measure_as_one(two, tmp_path):
     run = harness.Run(harness.CONFIG, two / harness.LAST, '--work-dir', tmp_path, command='test')
     assert run.wait() == 0, run.output()
@@ -94,13 +94,11 @@ def test_two_processes_measure_as_one(two, tmp_path):
         assert measured[name] == pytest.approx(validated[name], abs=1e-4)  # sums over other batches round otherwise
 
 
-@pytest.mark.slow
 def test_one_process_of_two_killed(two, tmp_path):
     figures = scenarios.killed_ranks(tmp_path, two, 1)
     assert figures.as_promised() and figures.slowest_end < 30, figures
 
 
-@pytest.mark.slow
 def test_two_processes_told_to_stop(two, tmp_path):
     figures = scenarios.preempted_ranks(tmp_path, two, 1)
     assert figures.as_promised() and figures.lost == 0, figures

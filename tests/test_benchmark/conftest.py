@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
+
+from ..processes import FORKS
 
 RECIPE = """
 default_scope = 'crld_zoo'
@@ -30,6 +33,12 @@ optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9))
 param_scheduler = dict(type='MultiStepLR', milestones=[1])
 default_hooks = dict(teacher_accuracy=dict(type='TeacherAccuracyHook'))
 """
+
+
+@pytest.fixture
+def forked_sides(monkeypatch):
+    """The sides of a comparison in this process start as other processes of the tests do."""
+    monkeypatch.setattr(multiprocessing, 'get_context', lambda method: FORKS)
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from crld_zoo.benchmark.command import main
 from crld_zoo.launch import main_guard
 
-from ..test_tools.command import run
+from ..processes import run
 
 TOOL = 'tools/benchmark.py'
 
@@ -60,23 +61,11 @@ def test_a_step_is_taken_apart(root, recipe, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_comparison(root, recipe, tmp_path):
+def test_a_comparison(recipe, tmp_path, forked_sides, capsys):
     file = tmp_path / 'figures.json'
-    output = run(
-        root,
-        TOOL,
-        recipe,
-        '--compare',
-        '--random-weights',
-        '--repeats',
-        1,
-        '--seconds',
-        0.1,
-        '--threads',
-        1,
-        '--json',
-        file,
-    )
+    options = ['--random-weights', '--repeats', '1', '--seconds', '0.1', '--threads', '1', '--json', str(file)]
+    main([str(recipe), '--compare', *options])
+    output = capsys.readouterr().out
     assert 'against the reference protocol' in output and 'times its floor' in output
     (row,) = json.loads(file.read_text())['rows']
     speeds = row['compare']['speeds']

@@ -34,7 +34,7 @@ def test_the_ratio_is_taken_repeat_by_repeat():
 
 
 @pytest.mark.slow
-def test_every_side_is_measured(recipe):
+def test_every_side_is_measured(recipe, forked_sides):
     settings = dict(reference=[Setting(1, 0), Setting(1, 1)], fp32=[Setting(1, 0)], bf16=[Setting(1, 0)])
     result = compare(Options(recipe, random_weights=True), repeats=2, seconds=0.2, settings=settings)
     for name in settings:
@@ -45,14 +45,13 @@ def test_every_side_is_measured(recipe):
 
 
 @pytest.mark.slow
-def test_what_goes_wrong_in_a_process_is_told(recipe):
-    settings = dict(reference=[Setting(1, 0)], fp32=[Setting(1, 0)])
+def test_what_goes_wrong_in_a_process_is_told(recipe, forked_sides):
     with pytest.raises(MissingFileError, match='take --random-weights'):
-        compare(Options(recipe), 1, 0.1, settings)
+        compare(Options(recipe), 1, 0.1, dict(fp32=[Setting(1, 0)]))
     with pytest.raises(InputError, match='this recipe trains on other views'):
         compare(
             Options(recipe, random_weights=True, overrides={'model.data_preprocessor.views.strong': []}),
             1,
             0.1,
-            settings,
+            dict(reference=[Setting(1, 0)]),
         )

@@ -20,7 +20,7 @@ from crld_zoo.launch.config import load_config, prepare
 from crld_zoo.launch.options import ConfigOptions
 from crld_zoo.registry import DISTILLERS, HOOKS
 
-from ..test_tools.command import run
+from ..processes import run
 
 
 def python(code: str, **options) -> Step:
@@ -235,7 +235,7 @@ def test_nothing_is_missing_here(root):
     assert requirements.missing(root / 'setup.py') == {}
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_the_command_without_a_gpu(root, recipe, tmp_path):
     """Tests, a comparison and a training that has no data, as with a GPU; the figures are in the folder."""
     out = tmp_path / 'out'

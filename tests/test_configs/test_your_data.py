@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ from mmengine.registry import DefaultScope
 from crld_zoo.networks.sources import build_network
 from crld_zoo.registry import MODELS
 
+from ..processes import run
 from .recipes import load
 
 TEACHER, STUDENT = 'your_data/ce_r34_folder', 'your_data/dkd+crld_r34_r18_folder'
@@ -29,16 +27,8 @@ QUICK = [
 
 
 def command(root: Path, images: Path, tool: str, *arguments: str | Path, options: list[str]) -> str:
-    done = subprocess.run(
-        [sys.executable, f'tools/{tool}.py', *map(str, arguments), '--cfg-options', *QUICK, *options],
-        cwd=root,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        env={**os.environ, 'IMAGES': str(images), 'OMP_NUM_THREADS': '1'},
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return done.stdout + done.stderr
+    arguments = [*arguments, '--cfg-options', *QUICK, *options]
+    return run(root, f'tools/{tool}.py', *arguments, environment=dict(IMAGES=str(images)))
 
 
 @pytest.fixture(scope='module')
@@ -67,7 +57,7 @@ def test_training_starts_from_the_pretrained_backbone(name, depth, pretrained):
     assert {key for key in own if not torch.equal(own[key], published[key])} == {'head.fc.weight', 'head.fc.bias'}
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_folder_of_jpegs_becomes_a_distilled_student(root, image_folder, pretrained, tmp_path):
     start = 'model.student.backbone.init_cfg.checkpoint'
     command(

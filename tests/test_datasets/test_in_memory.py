@@ -21,6 +21,8 @@ from crld_zoo.errors import InputError
 from crld_zoo.launch.processes import leave_group
 from crld_zoo.registry import FUNCTIONS
 
+from ..processes import run_two
+
 CLASSES = ('a', 'b', 'c')
 
 
@@ -100,7 +102,7 @@ def test_runner_deals_each_image_once_an_epoch(tmp_path):
 
 
 def test_two_processes_share_each_epoch(tmp_path):
-    torch.multiprocessing.spawn(record_in_process, (tmp_path,), nprocs=2)
+    run_two(record_in_process, tmp_path)
     shares = [torch.load(tmp_path / f'{rank}.pt') for rank in range(2)]
     for first, second in zip(*shares, strict=True):
         assert len(flat(first)) == len(flat(second)) == 26

@@ -14,6 +14,8 @@ from mmengine.runner import Runner
 from crld_zoo.datasets import InMemoryCIFAR100, InMemoryTinyImageNet
 from crld_zoo.launch.processes import leave_group
 
+from ..processes import run_two
+
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 
 
@@ -69,7 +71,7 @@ def test_an_epoch_shows_each_image_once(cifar, tmp_path):
     expected = Counter(identities(dataset.images, dataset.labels))
     assert expected.total() == 50_000
     assert one_epoch(cifar, tmp_path / 'run') == expected
-    torch.multiprocessing.spawn(one_epoch_in_process, (cifar, tmp_path), nprocs=2)
+    run_two(one_epoch_in_process, cifar, tmp_path)
     shares = [Counter(torch.load(tmp_path / f'{rank}.pt')) for rank in range(2)]
     assert [share.total() for share in shares] == [25_000] * 2 and shares[0] + shares[1] == expected
 

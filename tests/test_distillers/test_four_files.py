@@ -31,7 +31,7 @@ def write(root, guide: str) -> list[str]:
     return [*files, 'README.md']
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_method_of_each_kind_costs_four_files(root, tmp_path):
     for folder in ('crld_zoo', 'configs', 'tests', 'tools', 'docs'):
         shutil.copytree(root / folder, tmp_path / folder, ignore=shutil.ignore_patterns('__pycache__'))

@@ -11,7 +11,6 @@ import crld_zoo  # noqa: F401  a spawned process imports this module alone
 # isort: split
 import torch
 import torch.distributed
-import torch.multiprocessing
 from mmengine.model import MMDistributedDataParallel
 
 from crld_zoo.distillers import CRLD, CTKD, KD, KDIGA, LogitStandardization, NormKD, Prediction, Sum, kdiga_loss
@@ -19,6 +18,7 @@ from crld_zoo.errors import InputError
 from crld_zoo.launch.processes import leave_group
 from crld_zoo.registry import MODELS
 
+from ..processes import run_two
 from .testers import begin, close, kl, softmax, total
 
 N, K = 3, 4
@@ -164,7 +164,7 @@ def _work(rank: int, folder: Path) -> None:
 
 def test_two_processes_of_half_a_batch_are_one(tmp_path):
     """DDP reduces the second derivative as any other."""
-    torch.multiprocessing.spawn(_work, (tmp_path,), nprocs=2)
+    run_two(_work, tmp_path)
     whole = gradients(model_of(dict(type='KDIGA')), slice(None))
     for rank in range(2):
         half = torch.load(tmp_path / f'{rank}.pth')

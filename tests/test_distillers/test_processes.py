@@ -9,6 +9,7 @@ from torch import Tensor
 import crld_zoo  # noqa: F401  a spawned process imports this module alone
 from crld_zoo.launch.processes import leave_group
 
+from ..processes import run_two
 from .cases import CASES, TWO_DEEP, build, draws, ready, rows_of
 from .testers import begin, losses, observe, prepared, random_predictions, statistics
 
@@ -49,7 +50,7 @@ def processes(request, tmp_path_factory):
         if getattr(item, 'module', None) is request.module
     ]
     folder = tmp_path_factory.mktemp('processes')
-    torch.multiprocessing.spawn(work, (folder, cases), nprocs=2)
+    run_two(work, folder, cases)
     return [torch.load(folder / f'{rank}.pt') for rank in range(2)]
 
 

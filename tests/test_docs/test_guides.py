@@ -5,14 +5,12 @@ The three guides of methods are followed by ``tests/test_distillers/test_four_fi
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from ..processes import run
 from .pages import ROOT, blocks
 
 OF_METHODS = {'logit_method', 'feature_method', 'decorator'}
@@ -25,15 +23,9 @@ def follow(guide: str, folder: Path, *options: str) -> tuple[str, dict]:
     for name, text in files.items():
         (folder / name).write_text(text, encoding='utf-8')
     assert 'my_config.py' in files
-    done = subprocess.run(
-        [sys.executable, '-m', 'crld_zoo.launch.cli', 'train', 'my_config.py', '--cfg-options', *QUICK, *options],
-        cwd=folder,
-        env=os.environ | dict(PYTHONPATH=str(ROOT)),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
-    return done.stdout + done.stderr, torch.load(folder / 'work_dirs' / 'my_config' / 'epoch_1.pth', weights_only=True)
+    arguments = [ROOT / 'tools' / 'train.py', 'my_config.py', '--cfg-options', *QUICK, *options]
+    output = run(folder, *arguments, environment=dict(PYTHONPATH=str(folder)))
+    return output, torch.load(folder / 'work_dirs' / 'my_config' / 'epoch_1.pth', weights_only=True)
 
 
 @pytest.mark.slow

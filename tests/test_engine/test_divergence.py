@@ -13,6 +13,7 @@ from crld_zoo.engine import DivergenceError, DivergenceHook
 from crld_zoo.errors import InputError
 from crld_zoo.launch.processes import leave_group
 
+from ..processes import run_two
 from . import tiny_run
 
 NAN, INF = float('nan'), float('inf')
@@ -208,7 +209,7 @@ def _one_of_two(rank: int, folder: str) -> None:
 
 @pytest.mark.slow
 def test_two_processes_skip_together(tmp_path):
-    torch.multiprocessing.spawn(_one_of_two, (str(tmp_path),), nprocs=2)
+    run_two(_one_of_two, str(tmp_path))
     first, second = (torch.load(tmp_path / f'{rank}.pth') for rank in (0, 1))
     assert first['iter'] == second['iter'] == 6 and first['skipped'] == second['skipped'] == 1
     assert all(torch.equal(*pair) for pair in zip(first['weights'], second['weights'], strict=True))

@@ -11,7 +11,6 @@ import crld_zoo  # noqa: F401  a spawned process imports this module alone
 # isort: split
 import torch
 import torch.distributed
-import torch.multiprocessing
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
@@ -21,6 +20,7 @@ from crld_zoo.errors import InputError
 from crld_zoo.launch.processes import leave_group
 from crld_zoo.registry import MODELS
 
+from ..processes import run_two
 from ..test_distillers.testers import golden
 from . import tiny_run
 
@@ -271,7 +271,7 @@ def _work(rank: int, folder: Path) -> None:
 
 def test_two_processes_of_half_a_batch_are_one(tmp_path):
     """Weights and momenta; the batch statistics are the main process's, as DDP has them at each forward pass."""
-    torch.multiprocessing.spawn(_work, (tmp_path,), nprocs=2)
+    run_two(_work, tmp_path)
     first, second = (torch.load(tmp_path / f'{rank}.pth') for rank in range(2))
     for counts in (1, 2):
         whole = course(Sides(), slice(None), counts)

@@ -31,6 +31,8 @@ from crld_zoo.evaluation.per_sample import PerSampleMetric
 from crld_zoo.launch.processes import leave_group
 from crld_zoo.registry import DATA_SAMPLERS
 
+from ..processes import run_two
+
 OPTIONS = [
     dict(),
     dict(topk=3),
@@ -327,7 +329,7 @@ def test_two_processes_give_the_numbers_of_one_and_leave_no_file(tmp_path, monke
     monkeypatch.chdir(current)
     scores, target = predictions(max(SIZES))
     torch.save((scores, target), tmp_path / 'predictions.pt')
-    torch.multiprocessing.spawn(evaluate_in_process, (tmp_path,), nprocs=2)
+    run_two(evaluate_in_process, tmp_path)
     assert not list(current.iterdir())
     shares = [torch.load(tmp_path / f'{rank}.pt') for rank in range(2)]
     assert shares[0] == shares[1] and len(shares[0]) == 2 * len(SIZES)

@@ -9,12 +9,13 @@ import crld_zoo  # noqa: F401  a spawned process imports this module alone
 # isort: split
 import torch
 import torch.distributed
-import torch.multiprocessing
 from mmengine.model import MMDistributedDataParallel
 
 from crld_zoo.distillers import Progress
 from crld_zoo.launch.processes import leave_group
 from crld_zoo.registry import MODELS
+
+from ..processes import run_two
 
 CLASSES, COUNT = 5, 8
 
@@ -83,7 +84,7 @@ def _work(rank: int, folder: Path) -> None:
 
 
 def test_two_processes_equal_one(tmp_path):
-    torch.multiprocessing.spawn(_work, (tmp_path,), nprocs=2)
+    run_two(_work, tmp_path)
     halves = [torch.load(tmp_path / f'{rank}.pth', weights_only=True) for rank in range(2)]
     for method in ('KD', 'DKD'):
         whole = step(model_of(method), slice(None))

@@ -9,14 +9,14 @@ import pytest
 
 from crld_zoo.launch import main_guard
 
-from .command import sentence
+from ..processes import sentence
 
 
 @pytest.fixture
 def refused(root, monkeypatch, capfd) -> Callable[..., str]:
     """``refused(main, *arguments)``: the error that a command ends with, run in this process.
 
-    A process of its own imports for seconds; that a tool runs in one is shown by ``command.run``.
+    That a tool runs in a process of its own is shown elsewhere.
     """
 
     def end(main: Callable, *arguments: str | Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from crld_zoo.launch.listing import main as list_
 from crld_zoo.launch.train import main as train
 from crld_zoo.networks.sources import build_network
 
-from .command import run, sentence
+from ..processes import Tool, run, sentence
 
 TEACHER, STUDENT = 'configs/quickstart/ce_r20_digits.py', 'configs/quickstart/dkd+crld_r20_r8_digits.py'
 SMALL = ['--cfg-options', 'model.student.model=crld_zoo::resnet8', 'train_cfg.max_epochs=1', 'train_cfg.val_interval=1']
@@ -84,27 +83,21 @@ def test_testing_needs_no_teacher(root, student, tmp_path):
 
 
 def test_killed_and_resumed_equals_undisturbed(root, teacher, student, tmp_path):
-    command = [sys.executable, 'tools/train.py', STUDENT, '--work-dir', str(tmp_path), *options(teacher, 6)]
-    process = subprocess.Popen(
-        command,
-        cwd=root,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )
+    command = ['tools/train.py', STUDENT, '--work-dir', tmp_path]
+    tool = Tool(root, *command, *options(teacher, 6))
     deadline = time.monotonic() + 120
     while not (tmp_path / 'epoch_2.pth').exists() and time.monotonic() < deadline:
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    tool.signal(signal.SIGKILL)
+    assert tool.wait() == -signal.SIGKILL
     assert not (tmp_path / 'epoch_6.pth').exists()
-    run(root, *command[1:4], str(tmp_path), '--resume', *options(teacher, 6))
+    run(root, *command, '--resume', *options(teacher, 6))
     whole, resumed = (torch.load(folder / 'epoch_6.pth', weights_only=True) for folder in (student, tmp_path))
     for key, value in whole['state_dict'].items():
         assert torch.equal(value, resumed['state_dict'][key]), key
     for number, state in whole['optimizer']['state'].items():
         assert torch.equal(state['momentum_buffer'], resumed['optimizer']['state'][number]['momentum_buffer'])
-    again = sentence(run(root, *command[1:4], str(tmp_path), *options(teacher, 6), code=2))
+    again = sentence(run(root, *command, *options(teacher, 6), code=2))
     assert '--resume' in again and '--work-dir' in again
 
 
@@ -141,7 +134,7 @@ def test_listing_shows_the_recipes_of_each_pair(capsys):
     assert rows['swin-l -> swin-t'].split() == ['nkd']
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_quickstart(root, tmp_path):
     output = run(
         root,
@@ -205,6 +198,6 @@ def test_what_is_missing_is_named_with_its_remedy(refused, tmp_path):
 
 @pytest.mark.parametrize('tool', ['train', 'test'])
 def test_the_tools_end_with_the_sentence_alone(root, tmp_path, tool):
-    file = [tmp_path / 'none.pth'] if tool == 'test' else []
-    config = STUDENT if tool == 'test' else 'configs/none.py'
-    assert 'none.p' in sentence(run(root, f'tools/{tool}.py', config, *file, code=2))
+    arguments = [STUDENT, tmp_path / 'none.pth'] if tool == 'test' else ['configs/none.py']
+    done = subprocess.run([sys.executable, f'tools/{tool}.py', *arguments], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 2 and 'none.p' in sentence(done.stdout + done.stderr)

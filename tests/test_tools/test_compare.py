@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 
-from .command import run, sentence
+from ..processes import Tool, run, sentence
 
 FILE = """
 share = dict(cfg_options={
@@ -33,20 +30,19 @@ def results(folder):
     return {name: value for name, value in result.items() if name.startswith(('last_', 'best_'))}
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_a_comparison_that_was_stopped_ends_as_one_that_was_not(root, file, tmp_path):
     whole, stopped = tmp_path / 'whole', tmp_path / 'stopped'
     table = run(root, 'tools/compare.py', file, '--work-dir', whole, '--table', 'markdown')
     assert '| CE | 1 |' in table
 
-    command = [sys.executable, 'tools/compare.py', str(file), '--work-dir', str(stopped)]
-    process = subprocess.Popen(command, cwd=root, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    tool = Tool(root, 'tools/compare.py', file, '--work-dir', stopped)
     output = stopped / 'CE' / 'seed_0' / 'output.log'
     until = time.monotonic() + 120
     while not (output.exists() and 'Epoch(train)' in output.read_text()) and time.monotonic() < until:
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=180) == 75
+    tool.signal(signal.SIGTERM)
+    assert tool.wait() == 75
     assert not (stopped / 'results.json').exists() and any(output.parent.glob('*.pth')), 'it has saved'
 
     run(root, 'tools/compare.py', file, '--work-dir', stopped)

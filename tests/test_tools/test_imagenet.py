@@ -10,7 +10,7 @@ import torch
 import torchvision
 from PIL import Image
 
-from .command import run
+from ..processes import run
 
 CONFIG = 'configs/crld/dkd+crld_r34_r18_imagenet.py'
 CLASSES, IMAGES = 1000, 8
@@ -38,7 +38,7 @@ def teacher(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_train_resume_test(root, imagenet, teacher, tmp_path):
     # its weights are random, and a teacher that guesses would be refused
     options = ['--cfg-options', f'model.teacher.checkpoint={teacher}', 'default_hooks.teacher_accuracy=None']

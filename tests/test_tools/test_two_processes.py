@@ -100,7 +100,7 @@ def recipe(root, tmp_path) -> Path:
     return config
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_two_processes_share_the_images_and_cut_every_view(root, recipe, tmp_path):
     train_in_two(root, recipe, tmp_path / 'run', path=tmp_path)
     seen = [json.loads((tmp_path / 'run' / f'seen_{rank}.json').read_text()) for rank in range(2)]

@@ -64,7 +64,7 @@ def run(command: str, monkeypatch) -> None:
     runpy.run_path(tool, run_name='__main__')
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_the_page_leads_from_jpegs_to_an_onnx_file_in_use(root, place, monkeypatch, capsys):
     for package in ('onnxruntime', 'onnxscript', 'timm', 'matplotlib'):
         pytest.importorskip(package)
@@ -94,7 +94,7 @@ def test_the_page_leads_from_jpegs_to_an_onnx_file_in_use(root, place, monkeypat
     assert 'work_dirs' in {path.name for path in place.iterdir()}
 
 
-@pytest.mark.slow
+@pytest.mark.whole
 def test_the_page_of_few_labels_leads_to_a_student(root, place, images, monkeypatch, capfd):
     data = place / 'data' / 'own'
     shutil.copytree(images, data)

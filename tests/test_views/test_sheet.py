@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from mmengine.config import Config
@@ -15,6 +11,8 @@ from crld_zoo.errors import InputError, MissingFileError, UnknownNameError
 from crld_zoo.launch import load_config
 from crld_zoo.registry import DATASETS
 from crld_zoo.views.sheet import draw_sheet, view_sheet, write_sheet
+
+from ..processes import run, sentence
 
 DIGITS = 'configs/quickstart/dkd+crld_r20_r8_digits.py'
 COLORS = [(200, 30, 60), (20, 180, 90)]
@@ -130,21 +128,9 @@ def test_training_set_that_is_not_there(photographs, tmp_path):
 
 
 def test_command(root, tmp_path):
-    def run(*arguments):
-        return subprocess.run(
-            [sys.executable, 'tools/browse_views.py', *map(str, arguments)],
-            cwd=root,
-            text=True,
-            capture_output=True,
-            timeout=240,
-            env={**os.environ, 'OMP_NUM_THREADS': '1'},
-        )
-
-    done = run(
-        DIGITS, '-n', 2, '--out', tmp_path / 'sheet.png', '--cfg-options', 'train_dataloader.dataset.labels_per_class=1'
-    )
-    assert done.returncode == 0 and done.stdout.splitlines()[-1] == str(tmp_path / 'sheet.png'), done.stderr
+    option = 'train_dataloader.dataset.labels_per_class=1'
+    arguments = [DIGITS, '-n', 2, '--out', tmp_path / 'sheet.png', '--cfg-options', option]
+    assert str(tmp_path / 'sheet.png') in run(root, 'tools/browse_views.py', *arguments).splitlines()
     assert Image.open(tmp_path / 'sheet.png').height == 24 + 2 * (STEP + 16)
-    done = run('configs/nonsense.py')
-    assert done.returncode == 2 and 'Traceback' not in done.stderr
-    assert done.stderr.startswith('error: there is no config configs/nonsense.py')
+    output = run(root, 'tools/browse_views.py', 'configs/nonsense.py', code=2)
+    assert sentence(output).startswith('error: there is no config configs/nonsense.py')
