@@ -216,6 +216,7 @@ class _Crash(NamedTuple):
 
 def _serve(pipe: Connection, name: str, options: Options, work_dir: Path) -> None:
     """The life of a side's process: it obeys until the pipe is closed."""
+    multiprocessing.set_start_method(None, force=True)  # a loader's workers start as elsewhere, not as this process did
     try:
         set_tf32(options)
         cfg = measured_config(options, work_dir)
