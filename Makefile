@@ -1,6 +1,7 @@
 # make demo, check, test: each first makes the environment in .venv (PYTHON=python3.12 chooses the interpreter).
 PYTHON ?= python3
 BIN := .venv/bin
+IN_TWO := -n 2 --dist loadfile --no-loadscope-reorder
 
 # `docs` is a folder too: without this line make would find it up to date.
 .PHONY: demo check docs test test-whole test-data faults gpu clean
@@ -20,10 +21,10 @@ docs: .venv/ready       ## the documentation site in build/docs, without a warni
 	$(BIN)/python -m sphinx -W --keep-going --quiet -b html docs build/docs
 
 test: .venv/ready       ## all tests but those of the wheel and those below, in two processes
-	$(BIN)/python -m pytest -m "not data and not wheel and not whole" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m "not data and not wheel and not whole" $(IN_TWO)
 
 test-whole: .venv/ready ## whole commands: the demo, the pages, a comparison told to stop, faults in brief
-	$(BIN)/python -m pytest -m "whole and not data" -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -m whole $(IN_TWO)
 
 test-data: .venv/ready  ## the tests that need the real data beside the repository
 	$(BIN)/python -m pytest -m data

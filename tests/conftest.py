@@ -14,8 +14,6 @@ import pytest
 import torch
 from mmengine.logging import MMLogger
 
-import crld_zoo  # noqa: F401  its remedies come before everything of MMEngine
-
 from . import layout  # noqa: F401
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import crld_zoo  # noqa: F401  its remedies come before everything of MMEngine
+
+# isort: split
 from mmengine.config import config
 
 _lay_out, _laid_out = config.FormatCode, {}

@@ -41,6 +41,9 @@ class Tool:
         arguments: The file, seen from the folder, and what follows it.
         environment: In addition to that of the tests.
         prepare: Called in the process before the file runs.
+
+    Attributes:
+        stdout, stderr: The files that take what it prints.
     """
 
     def __init__(
@@ -51,9 +54,14 @@ class Tool:
         prepare: Callable[[], None] | None = None,
     ) -> None:
         self._said = tempfile.TemporaryDirectory(prefix='crld_zoo_tool_')
-        self._files = [Path(self._said.name, name) for name in ('stdout', 'stderr')]
-        given = (folder, [*map(str, arguments)], {**os.environ, **(environment or {})}, self._files, prepare)
-        self.process: BaseProcess = FORKS.Process(target=_run_file, args=given)
+        self.stdout, self.stderr = (Path(self._said.name, name) for name in ('stdout', 'stderr'))
+        for file in (self.stdout, self.stderr):
+            file.touch()
+        environment = {**os.environ, **(environment or {})}
+        self.process: BaseProcess = FORKS.Process(
+            target=_run_file,
+            args=(folder, [*map(str, arguments)], environment, (self.stdout, self.stderr), prepare),
+        )
         self.process.start()
 
     @property
@@ -78,20 +86,20 @@ class Tool:
 
     def output(self) -> str:
         """What it has printed, errors last."""
-        return ''.join(file.read_text() for file in self._files if file.exists())
+        return self.stdout.read_text() + self.stderr.read_text()
 
 
 def _run_file(
     folder: Path,
     arguments: list[str],
     environment: dict[str, str],
-    files: list[Path],
+    files: tuple[Path, Path],
     prepare: Callable[[], None] | None,
 ) -> None:
     os.setpgid(0, 0)
     multiprocessing.set_start_method(None, force=True)  # of workers, as in a process that nobody forked
     for number, file in enumerate(files, 1):
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND)
         os.dup2(descriptor, number)
         os.close(descriptor)
     sys.stdout, sys.stderr = (os.fdopen(number, 'w', buffering=1) for number in (1, 2))
@@ -116,12 +124,7 @@ def run(folder: Path, *arguments: object, code: int = 0, seconds: float = 300, *
 
 def run_two(work: Callable, *arguments: object) -> None:
     """Call ``work(rank, *arguments)`` in two processes."""
-    start_processes(_call, (work, *arguments), nprocs=2, start_method='forkserver')
-
-
-def _call(rank: int, work: Callable, *arguments: object) -> None:
-    multiprocessing.set_start_method(None, force=True)
-    work(rank, *arguments)
+    start_processes(work, arguments, nprocs=2, start_method='forkserver')
 
 
 def sentence(output: str) -> str:

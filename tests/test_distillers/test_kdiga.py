@@ -5,10 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-import crld_zoo  # noqa: F401  a spawned process imports this module alone
-
-# isort: split
 import torch
 import torch.distributed
 from mmengine.model import MMDistributedDataParallel

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import crld_zoo  # noqa: F401  a spawned process imports this module alone
 from crld_zoo.launch.processes import leave_group
 
 from ..processes import run_two

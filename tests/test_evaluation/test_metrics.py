@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 
-import crld_zoo  # noqa: F401  first in the spawned processes too: its remedies come before mmpretrain
-
-# isort: split
 import mmpretrain.evaluation
 import pytest
 import torch

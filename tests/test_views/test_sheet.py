@@ -12,7 +12,7 @@ from crld_zoo.launch import load_config
 from crld_zoo.registry import DATASETS
 from crld_zoo.views.sheet import draw_sheet, view_sheet, write_sheet
 
-from ..processes import run, sentence
+from ..processes import Tool
 
 DIGITS = 'configs/quickstart/dkd+crld_r20_r8_digits.py'
 COLORS = [(200, 30, 60), (20, 180, 90)]
@@ -130,7 +130,11 @@ def test_training_set_that_is_not_there(photographs, tmp_path):
 def test_command(root, tmp_path):
     option = 'train_dataloader.dataset.labels_per_class=1'
     arguments = [DIGITS, '-n', 2, '--out', tmp_path / 'sheet.png', '--cfg-options', option]
-    assert str(tmp_path / 'sheet.png') in run(root, 'tools/browse_views.py', *arguments).splitlines()
+    tool = Tool(root, 'tools/browse_views.py', *arguments)
+    assert tool.wait() == 0, tool.output()
+    assert tool.stdout.read_text().splitlines()[-1] == str(tmp_path / 'sheet.png')
     assert Image.open(tmp_path / 'sheet.png').height == 24 + 2 * (STEP + 16)
-    output = run(root, 'tools/browse_views.py', 'configs/nonsense.py', code=2)
-    assert sentence(output).startswith('error: there is no config configs/nonsense.py')
+    tool = Tool(root, 'tools/browse_views.py', 'configs/nonsense.py')
+    assert tool.wait() == 2
+    said = tool.stderr.read_text()
+    assert 'Traceback' not in said and said.startswith('error: there is no config configs/nonsense.py')
